@@ -93,6 +93,7 @@ async fn execute(command: AccountCommand, services: &Services) -> Result<(), Com
     let accounts = &services.accounts;
     match command {
         AccountCommand::Add { name, rights, password } => {
+            let accounts = accounts.clone().with_rules_for_people();
             accounts.add(&name, password.read()?.expose(), rights).await?;
             say(&format!("account {name} added with rights {rights}"));
         }
@@ -100,6 +101,7 @@ async fn execute(command: AccountCommand, services: &Services) -> Result<(), Com
         AccountCommand::Passwd { name, password } => {
             // Before the prompt: nobody should type a password twice only to learn that the account does not exist.
             accounts.get_for_change(&name).await?;
+            let accounts = accounts.clone().with_rules_for_people();
             accounts.set_password(&name, password.read()?.expose()).await?;
             say(&format!("password of account {name} changed"));
         }

@@ -143,7 +143,7 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
         }
     };
     let done = match operator {
-        Ok(operator) => execute(command, edit, &services, &operator).await,
+        Ok(operator) => execute(command, edit, &services, &operator.with_rules_for_people()).await,
         Err(refusal) => Err(refusal.into()),
     };
     services.finish(done).await.map(|()| ExitCode::SUCCESS)

@@ -35,7 +35,7 @@ pub use name_prefix::NamePrefix;
 pub use network::ClientNetwork;
 pub use note::{Note, NoteError};
 pub use page_cursor::{NameBound, PageCursor, PageDirection};
-pub use password::{NewPassword, PasswordError, Presented, Secret};
+pub use password::{NewPassword, PasswordError, PasswordRules, Presented, Secret};
 pub use pattern::{PathPattern, PatternError};
 pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
 pub use refusal_reason::RefusalReason;

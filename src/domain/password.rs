@@ -102,6 +102,29 @@ impl NewPassword {
     }
 }
 
+/// The rules for new passwords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordRules {
+    /// Those of the original API, which its programs rely on.
+    #[default]
+    OriginalApi,
+    /// Those for passwords that people choose.
+    People,
+}
+
+impl PasswordRules {
+    /// Parses a password by these rules.
+    ///
+    /// # Errors
+    /// The rule that is not met.
+    pub fn parse(self, password: &[u8]) -> Result<NewPassword, PasswordError> {
+        match self {
+            PasswordRules::OriginalApi => NewPassword::parse(password),
+            PasswordRules::People => NewPassword::parse_chosen(password),
+        }
+    }
+}
+
 /// The reason for which a password is invalid; the text is for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PasswordError {
@@ -120,8 +143,8 @@ pub enum PasswordError {
     /// A password that is not UTF-8.
     #[error("password must be UTF-8 text")]
     NotText,
-    /// A password that many people use.
-    #[error("password is one of the most common ones, choose another one")]
+    /// A password that is found within few guesses.
+    #[error("password is a common one or close to it, choose another one")]
     Common,
 }
 
@@ -145,6 +168,25 @@ mod tests {
         ];
         for (password, expected) in cases {
             assert_eq!(NewPassword::parse(password).unwrap_err(), expected);
+        }
+    }
+
+    // A letter and a digit: only for the original API, and for short passwords.
+    #[test]
+    fn a_long_password_of_a_person_needs_no_digit() {
+        for (password, of_people, of_api) in [
+            ("correct horse battery", None, Some(PasswordError::NoDigit)),
+            ("8472 9016 3357 2", None, Some(PasswordError::NoLetter)),
+            ("correcthorseba", Some(PasswordError::NoDigit), Some(PasswordError::NoDigit)),
+            ("correct horse batt\n", Some(PasswordError::Control), Some(PasswordError::Control)),
+            ("password1", Some(PasswordError::Common), None),
+            ("short1a", Some(PasswordError::Length), Some(PasswordError::Length)),
+        ] {
+            for (rules, expected) in
+                [(PasswordRules::People, of_people), (PasswordRules::OriginalApi, of_api)]
+            {
+                assert_eq!(rules.parse(password.as_bytes()).err(), expected, "{password}, {rules:?}");
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{ManagementError, Mutations};
 use crate::domain::{
-    AccountError, AccountId, Canonical, NewPassword, Permissions, Principal, Secret, Username,
+    AccountError, AccountId, Canonical, PasswordRules, Permissions, Principal, Secret, Username,
 };
 use crate::state::hashing::HashShare;
 use crate::state::store::{Account, Written};
@@ -13,12 +13,18 @@ use crate::state::store::{Account, Written};
 pub struct Accounts {
     mutations: Mutations,
     origin: Origin,
+    rules: PasswordRules,
 }
 
 impl Accounts {
     /// Creates the service; `origin` is the place of the operator.
     pub fn new(mutations: Mutations, origin: Origin) -> Accounts {
-        Accounts { mutations, origin }
+        Accounts { mutations, origin, rules: PasswordRules::default() }
+    }
+
+    /// The same service for passwords that people choose.
+    pub fn with_rules_for_people(self) -> Accounts {
+        Accounts { rules: PasswordRules::People, ..self }
     }
 
     /// Returns a page of accounts in the order of their addition: at most `limit`, all added after `after`.
@@ -82,7 +88,7 @@ impl Accounts {
         let asked = self.asked(AuditAction::AccountAdd, name, format!("rights={rights}"));
         let checked = Username::parse_new(name)
             .map_err(ManagementError::from)
-            .and_then(|name| Ok((name, NewPassword::parse(password)?)));
+            .and_then(|name| Ok((name, self.rules.parse(password)?)));
         let (name, password) = match checked {
             Ok(checked) => checked,
             Err(refusal) => return self.mutations.note(&asked, Err(refusal)),
@@ -104,7 +110,7 @@ impl Accounts {
     /// As [`Accounts::add`].
     pub async fn set_password(&self, name: &str, password: &[u8]) -> Result<(), ManagementError> {
         let asked = self.asked(AuditAction::AccountPassword, name, "password".to_owned());
-        let password = match NewPassword::parse(password) {
+        let password = match self.rules.parse(password) {
             Ok(password) => password,
             Err(error) => return self.mutations.note(&asked, Err(error.into())),
         };

@@ -3,8 +3,8 @@
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{Effect, Granted, ManagementError, Mutations};
 use crate::domain::{
-    AccountError, AccountId, Canonical, ChangeCondition, Credential, CredentialId, NewPassword, Note,
-    PasswordError, PermissionEdit, PrincipalKind, Username,
+    AccountError, AccountId, Canonical, ChangeCondition, Credential, CredentialId, Note, PasswordRules,
+    PermissionEdit, PrincipalKind, Username,
 };
 use crate::state::hashing::HashShare;
 use crate::state::store::{Authority, CredentialEdit, NewCredential};
@@ -23,15 +23,6 @@ pub struct Manager {
     actor: String,
     origin: Origin,
     rules: PasswordRules,
-}
-
-/// The rules for new passwords.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PasswordRules {
-    /// Those of the original API, which its programs rely on.
-    OriginalApi,
-    /// Those for passwords that people choose.
-    People,
 }
 
 /// A request to add a credential.
@@ -111,13 +102,6 @@ impl Manager {
         self.origin == Origin::CommandLine
     }
 
-    fn parse(&self, password: &[u8]) -> Result<NewPassword, PasswordError> {
-        match self.rules {
-            PasswordRules::OriginalApi => NewPassword::parse(password),
-            PasswordRules::People => NewPassword::parse_chosen(password),
-        }
-    }
-
     pub(super) fn asked(&self, action: AuditAction, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (self.actor.clone(), subject.to_owned());
         RequestedChange {
@@ -145,7 +129,7 @@ impl Credentials {
         let name = Canonical::of(account.as_bytes()).ok_or(AccountError::NoSuchAccount)?;
         let found = self.mutations.store.account(&name).await?.ok_or(AccountError::NoSuchAccount)?;
         let actor = format!("{} for {}", operator(), found.name);
-        let (authority, rules) = (Authority::Operator, PasswordRules::People);
+        let (authority, rules) = (Authority::Operator, PasswordRules::OriginalApi);
         Ok(Manager { account: found.id, authority, actor, origin, rules })
     }
 
@@ -201,7 +185,7 @@ impl Credentials {
         let asked = by.asked(AuditAction::CredentialAdd, addition.username, asked);
         let checked = Username::parse_new(addition.username)
             .map_err(ManagementError::from)
-            .and_then(|name| Ok((name, by.parse(addition.password)?, Note::parse(addition.note)?)));
+            .and_then(|name| Ok((name, by.rules.parse(addition.password)?, Note::parse(addition.note)?)));
         let (name, password, note) = match checked {
             Ok(checked) => checked,
             Err(refusal) => return self.mutations.note(&asked, Err(refusal)),
@@ -229,7 +213,7 @@ impl Credentials {
         let checked = Canonical::of(edit.username.as_bytes())
             .ok_or(AccountError::NoSuchCredential.into())
             .and_then(|name| {
-                let password = edit.password.map(|password| by.parse(password)).transpose()?;
+                let password = edit.password.map(|password| by.rules.parse(password)).transpose()?;
                 Ok((name, password, edit.note.map(Note::parse).transpose()?))
             });
         let (name, password, note) = match checked {

@@ -91,11 +91,11 @@ fn in_the_wrong_place_nothing_is_made_but_by_adding_an_account() {
     let p = Place::new();
     for line in ["account list", "account passwd holder --password-stdin", "credential list --account holder"]
     {
-        let told = p.refused(line, "passw0rd\n");
+        let told = p.refused(line, "passw0rd-at-home\n");
         assert!(told.contains("there is no such file"), "{told}");
     }
     assert!(!database(p.0.path()).parent().unwrap().exists());
-    let add = |name: &str| p.done(&format!("account add {name} --password-stdin"), "passw0rd\n");
+    let add = |name: &str| p.done(&format!("account add {name} --password-stdin"), "passw0rd-at-home\n");
     assert!(add("holder").contains("created a new database"));
     assert!(!add("another").contains("created a new database"));
 }
@@ -103,13 +103,13 @@ fn in_the_wrong_place_nothing_is_made_but_by_adding_an_account() {
 #[test]
 fn the_reserved_username_is_refused_and_one_from_before_is_told_of() {
     let p = Place::new();
-    p.done("account add holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --password-stdin", "passw0rd-at-home\n");
     for line in ["account add apikey", "account add ApiKey", "credential add APIKEY --account holder"] {
-        let told = p.refused(&format!("{line} --password-stdin"), "passw0rd-1\n");
+        let told = p.refused(&format!("{line} --password-stdin"), "passw0rd-at-home-1\n");
         assert!(told.contains("username apikey is reserved"), "{line}: {told}");
     }
     assert!(!p.done("check", "").contains("apikey"));
-    p.done("credential add old-name --account holder --password-stdin", "passw0rd-1\n");
+    p.done("credential add old-name --account holder --password-stdin", "passw0rd-at-home-1\n");
     let file = database(p.0.path());
     let rename = "db.execute(\"UPDATE principal SET name = 'ApiKey' WHERE name = 'old-name'\")\nsay()";
     Other::run(&file, rename).end();
@@ -126,7 +126,7 @@ fn the_reserved_username_is_refused_and_one_from_before_is_told_of() {
 #[test]
 fn what_contradicts_itself_is_wrong_usage() {
     let p = Place::new();
-    p.done("account add holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --password-stdin", "passw0rd-at-home\n");
     let output = p.run("credential edit john --account holder --grant api --revoke api", "");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("api is given twice"));
@@ -135,7 +135,7 @@ fn what_contradicts_itself_is_wrong_usage() {
 #[test]
 fn what_was_changed_is_done_whoever_reads_of_it() {
     let p = Place::new();
-    p.done("account add holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --password-stdin", "passw0rd-at-home\n");
     for arguments in [&["account", "suspend", "holder"][..], &["check"]] {
         // Nobody reads any more, or there is no room.
         let (reader, writer) = std::io::pipe().unwrap();
@@ -159,7 +159,7 @@ fn what_was_changed_is_done_whoever_reads_of_it() {
 #[test]
 fn what_cannot_be_told_on_standard_error_changes_no_exit_status() {
     let p = Place::new();
-    p.done("account add holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --password-stdin", "passw0rd-at-home\n");
     let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
     let gone = || Stdio::from(std::io::pipe().unwrap().1);
     let (_reader, stalled) = std::io::pipe().unwrap();
@@ -196,8 +196,8 @@ fn what_cannot_be_told_on_standard_error_changes_no_exit_status() {
 #[test]
 fn a_listing_ends_quietly_with_its_reader() {
     let p = Place::new();
-    p.done("account add holder --password-stdin", "passw0rd\n");
-    p.done("credential add john --account holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --password-stdin", "passw0rd-at-home\n");
+    p.done("credential add john --account holder --password-stdin", "passw0rd-at-home\n");
     for line in ["account list", "account list --json", "credential list --account holder"] {
         let output = Command::new(env!("CARGO_BIN_EXE_gatepost"))
             .args(line.split(' '))
@@ -214,9 +214,9 @@ fn a_listing_ends_quietly_with_its_reader() {
 #[test]
 fn accounts_and_credentials_from_nothing() {
     let p = Place::new();
-    p.done("account add holder --rights email,api --password-stdin", "passw0rd\n");
-    p.done("credential add john --account HOLDER --permissions api --password-stdin", "passw0rd\n");
-    p.done("credential add jane --account holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --rights email,api --password-stdin", "passw0rd-at-home\n");
+    p.done("credential add john --account HOLDER --permissions api --password-stdin", "passw0rd-at-home\n");
+    p.done("credential add jane --account holder --password-stdin", "passw0rd-at-home\n");
     p.done("credential edit john --account holder --grant email --revoke api", "");
     p.done("credential edit john --account holder --password-stdin", "n3w password\n");
 
@@ -245,8 +245,11 @@ fn accounts_and_credentials_from_nothing() {
 #[test]
 fn a_suspended_account_shows_what_its_credentials_will_have_again() {
     let p = Place::new();
-    p.done("account add holder --rights email,api --password-stdin", "passw0rd\n");
-    p.done("credential add John --account holder --permissions email,api --password-stdin", "passw0rd\n");
+    p.done("account add holder --rights email,api --password-stdin", "passw0rd-at-home\n");
+    p.done(
+        "credential add John --account holder --permissions email,api --password-stdin",
+        "passw0rd-at-home\n",
+    );
     p.done("account rights holder api", "");
     p.done("account suspend holder", "");
     let (email_api, api, none) = (
@@ -284,26 +287,30 @@ fn a_suspended_account_shows_what_its_credentials_will_have_again() {
 #[test]
 fn what_is_refused_says_why_and_changes_nothing() {
     let p = Place::new();
-    p.done("account add holder --rights api --password-stdin", "passw0rd\n");
-    p.done("credential add john --account holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --rights api --password-stdin", "passw0rd-at-home\n");
+    p.done("credential add john --account holder --password-stdin", "passw0rd-at-home\n");
     for (line, input, reason) in [
-        ("account add JOHN --password-stdin", "passw0rd\n", "already taken"),
-        ("account add jo --password-stdin", "passw0rd\n", "3 to 64 characters"),
+        ("account add JOHN --password-stdin", "passw0rd-at-home\n", "already taken"),
+        ("account add jo --password-stdin", "passw0rd-at-home\n", "3 to 64 characters"),
         ("account add other --password-stdin", "password\n", "at least one digit"),
         ("account add other --password-stdin", "", "cannot read a password"),
-        ("account add other --password-stdin", "passw0rd\npassw0rd\n", "more than one line"),
-        ("account passwd nobody --password-stdin", "passw0rd\n", "no such account"),
+        ("account add other --password-stdin", "passw0rd-at-home\npassw0rd-at-home\n", "more than one line"),
+        ("account passwd nobody --password-stdin", "passw0rd-at-home\n", "no such account"),
         ("account suspend john", "", "no such account"),
         ("account remove holder", "yes\n", "not confirmed"),
         ("account remove holder", "", "not confirmed"),
-        ("credential add jane --account nobody --password-stdin", "passw0rd\n", "no such account"),
-        ("credential add jane --account holder --permissions web --password-stdin", "passw0rd\n", "web"),
+        ("credential add jane --account nobody --password-stdin", "passw0rd-at-home\n", "no such account"),
+        (
+            "credential add jane --account holder --permissions web --password-stdin",
+            "passw0rd-at-home\n",
+            "web",
+        ),
         ("credential edit john --account holder --grant email", "", "email"),
         ("credential remove holder --account holder", "", "no such credential"),
     ] {
         let said = p.refused(line, input);
         assert!(said.contains(reason), "{line}: {said}");
-        assert!(!said.contains("passw0rd"), "{said}");
+        assert!(!said.contains("passw0rd-at-home"), "{said}");
     }
     assert_eq!(p.json("account list --json")[0]["credentials"], 1);
 }
@@ -311,20 +318,20 @@ fn what_is_refused_says_why_and_changes_nothing() {
 #[test]
 fn on_a_terminal_a_password_is_asked_for_twice() {
     let p = Place::new();
-    let (status, shown) = p.asked("account add holder", ["passw0rd-1", "passw0rd-2"]);
+    let (status, shown) = p.asked("account add holder", ["passw0rd-at-home-1", "passw0rd-at-home-2"]);
     assert_eq!(status, Some(1), "{shown}");
     assert!(shown.contains("differ"), "{shown}");
-    let (status, shown) = p.asked("account add holder", ["passw0rd-1", "passw0rd-1"]);
+    let (status, shown) = p.asked("account add holder", ["passw0rd-at-home-1", "passw0rd-at-home-1"]);
     assert_eq!(status, Some(0), "{shown}");
     assert_eq!(p.json("account list --json").as_array().unwrap().len(), 1);
     let add = "credential add john --account holder";
     assert_eq!(p.asked(add, ["short", "short"]).0, Some(1));
-    assert_eq!(p.asked(add, ["passw0rd-1", "passw0rd-1"]).0, Some(0));
+    assert_eq!(p.asked(add, ["passw0rd-at-home-1", "passw0rd-at-home-1"]).0, Some(0));
     let edit = "credential edit john --account holder --password";
-    let (status, shown) = p.asked(edit, ["passw0rd-3", "passw0rd-1"]);
+    let (status, shown) = p.asked(edit, ["passw0rd-at-home-3", "passw0rd-at-home-1"]);
     assert!(status == Some(1) && shown.contains("differ"), "{shown}");
-    assert_eq!(p.asked(edit, ["passw0rd-3", "passw0rd-3"]).0, Some(0));
-    let (status, shown) = p.asked("account passwd holder", ["passw0rd-4", "passw0rd-4"]);
+    assert_eq!(p.asked(edit, ["passw0rd-at-home-3", "passw0rd-at-home-3"]).0, Some(0));
+    let (status, shown) = p.asked("account passwd holder", ["passw0rd-at-home-4", "passw0rd-at-home-4"]);
     assert_eq!(status, Some(0), "{shown}");
 }
 
@@ -333,20 +340,20 @@ fn on_a_terminal_a_password_is_asked_for_twice() {
 fn a_hash_made_elsewhere_is_put_into_the_database() {
     let backend = Backend::hello();
     let gateway = Gateway::start(&crate::common::api(backend.address));
-    gateway.account("email,api,web").credential("joe:passw0rd-of-joe", "api");
+    gateway.account("email,api,web").credential("joe:passw0rd-at-home-of-joe", "api");
     let status = |login: &str| get("/api/a.json").basic(login).send(gateway.api()).status;
-    assert_eq!(status("joe:passw0rd-of-joe"), 200);
+    assert_eq!(status("joe:passw0rd-at-home-of-joe"), 200);
     // Without a letter, as nobody may choose it here.
     let hash = bcrypt::hash("31415926", 4).unwrap().replacen("$2b$", "$2y$", 1);
     let update =
         format!("db.execute(\"UPDATE principal SET hash = '{hash}' WHERE lower(name) = 'joe'\")\nsay()");
     Other::run(&file_of(&gateway), &update).end();
     let began = Instant::now();
-    while status("joe:passw0rd-of-joe") == 200 {
+    while status("joe:passw0rd-at-home-of-joe") == 200 {
         assert!(began.elapsed() < PATIENCE, "the change isn't seen");
     }
     assert_eq!(status("joe:31415926"), 200);
-    assert_eq!(status("joe:passw0rd-of-joe"), 401);
+    assert_eq!(status("joe:passw0rd-at-home-of-joe"), 401);
 }
 
 #[test]
@@ -356,7 +363,7 @@ fn wrong_usage_is_another_status() {
         "account",
         "account add",
         "credential list",
-        "account add holder passw0rd",
+        "account add holder passw0rd-at-home",
         "account rights holder x",
     ] {
         assert_eq!(p.run(line, "").status.code(), Some(2), "{line}");
@@ -380,7 +387,7 @@ fn a_configuration_that_is_not_there_is_named() {
 async fn the_gateways_on_a_file_are_listed_and_settled() {
     let p = Place::new();
     assert!(p.refused("cluster nodes", "").contains("there is no such file"));
-    p.done("account add holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --password-stdin", "passw0rd-at-home\n");
     assert_eq!(p.json("cluster nodes --json"), serde_json::json!([]));
     let url = StoreUrl::Sqlite(database(p.0.path()));
     let settings = StoreSettings { url, ..StoreSettings::default() };
@@ -421,7 +428,7 @@ async fn the_gateways_on_a_file_are_listed_and_settled() {
 #[tokio::test]
 async fn when_the_command_returns_the_running_gateway_has_let_go() {
     let p = Place::new();
-    p.done("account add holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --password-stdin", "passw0rd-at-home\n");
     let url = StoreUrl::Sqlite(database(p.0.path()));
     let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
     let epochs = Arc::new(Epochs::new());
@@ -431,7 +438,7 @@ async fn when_the_command_returns_the_running_gateway_has_let_go() {
     let (john, holder) = (Canonical::of(b"john").unwrap(), Canonical::of(b"holder").unwrap());
     let p = Arc::new(p);
     for (line, input) in [
-        ("credential add john --account holder --password-stdin", "passw0rd\n"),
+        ("credential add john --account holder --password-stdin", "passw0rd-at-home\n"),
         ("credential edit john --account holder --revoke api", ""),
         ("account suspend holder", ""),
         ("account resume holder", ""),

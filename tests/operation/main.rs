@@ -9,6 +9,7 @@ mod certificate_expiry;
 mod certificates;
 mod checking;
 mod command_line;
+mod credential_list;
 mod demo;
 mod descriptors;
 mod documented_commands;

@@ -21,22 +21,23 @@ use gatepost::state::{Epochs, Hasher, Lane, Metrics};
 use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 
-const PASSWORD: &[u8] = b"passw0rd";
-const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+pub const PASSWORD: &[u8] = b"passw0rd";
+pub const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const OTHER: &[u8] = b"an0ther one";
 
-struct Gateway {
-    store: Store,
-    epochs: Arc<Epochs>,
-    hasher: Arc<Hasher>,
-    metrics: Arc<Metrics>,
-    accounts: Accounts,
-    credentials: Credentials,
-    holder: Manager,
-    folder: TempDir,
+pub struct Gateway {
+    pub store: Store,
+    pub epochs: Arc<Epochs>,
+    pub hasher: Arc<Hasher>,
+    pub metrics: Arc<Metrics>,
+    pub access: Access,
+    pub accounts: Accounts,
+    pub credentials: Credentials,
+    pub holder: Manager,
+    pub folder: TempDir,
 }
 
-async fn gateway() -> Gateway {
+pub async fn gateway() -> Gateway {
     LazyLock::force(&LOG);
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder).await;
@@ -46,19 +47,20 @@ async fn gateway() -> Gateway {
     let cluster = Arc::new(
         Cluster::join(&store, &StoreSettings::default(), epochs.clone(), metrics.clone()).await.unwrap(),
     );
-    let mutations = Mutations::new(store.clone(), hasher.clone(), epochs.clone(), cluster, metrics.clone());
-    let accounts = Accounts::new(mutations.clone(), Origin::CommandLine);
-    accounts.add("holder", PASSWORD, Permissions::ALL).await.unwrap();
     let settings = AuthSettings::default();
     let access =
         Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), &settings).unwrap();
+    let mutations = Mutations::new(store.clone(), hasher.clone(), epochs.clone(), cluster, metrics.clone());
+    let mutations = mutations.beside(&access);
+    let accounts = Accounts::new(mutations.clone(), Origin::CommandLine);
+    accounts.add("holder", PASSWORD, Permissions::ALL).await.unwrap();
     let presented = Presented { username: b"holder", secret: PASSWORD };
     let decision = access.authenticate_holder(presented, Entry::Api, SOURCE).await;
     let HolderDecision::Holder(granted) = decision else { panic!("{decision:?}") };
     let origin = Origin::Remote { source: SOURCE, request_id: "r-1".into(), entry: Entry::Api };
     let holder = Manager::holder(&granted, origin).unwrap();
     let credentials = Credentials::new(mutations);
-    Gateway { store, epochs, hasher, metrics, accounts, credentials, holder, folder }
+    Gateway { store, epochs, hasher, metrics, access, accounts, credentials, holder, folder }
 }
 
 async fn open(folder: &TempDir) -> Store {
@@ -68,7 +70,7 @@ async fn open(folder: &TempDir) -> Store {
 }
 
 impl Gateway {
-    async fn add(&self, username: &str) -> Result<u64, ManagementError> {
+    pub async fn add(&self, username: &str) -> Result<u64, ManagementError> {
         let permissions = PermissionEdit::default();
         self.credentials
             .add(&self.holder, Addition { username, password: PASSWORD, permissions, ..Addition::default() })
@@ -76,7 +78,7 @@ impl Gateway {
             .map(|changed| changed.count)
     }
 
-    async fn opens(&self, username: &str, password: &[u8]) -> bool {
+    pub async fn opens(&self, username: &str, password: &[u8]) -> bool {
         let found = self.store.principal(&canonical(username)).await.unwrap().unwrap();
         let share = HashShare::Operator;
         let check = Check { stored: &found.hash, secret: password, highest: 0, refused: false, share };
@@ -264,16 +266,7 @@ fn each_leaves_a_line_and_no_secret() {
     for secret in [PASSWORD, OTHER] {
         assert!(!text.contains(std::str::from_utf8(secret).unwrap()), "{text}");
     }
-    let audit: Vec<serde_json::Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|line: &serde_json::Value| line["target"] == "audit")
-        .collect();
-    let told = |line: &serde_json::Value| {
-        ["action", "actor", "subject", "change", "source", "outcome", "reason"]
-            .map(|key| line[key].as_str().unwrap_or("-").to_owned())
-            .join("|")
-    };
+    let audit = audit_lines(&text);
     let expected = [
         "account.add|OPERATOR|holder|rights=email,api,web|command line|done|-",
         "credential.add|holder|john||192.0.2.7|done|-",
@@ -285,8 +278,25 @@ fn each_leaves_a_line_and_no_secret() {
     ];
     let operator = gatepost::service::audit::operator();
     let expected = expected.map(|line| line.replace("OPERATOR", &operator));
-    assert_eq!(audit.iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(audit.iter().map(in_short).collect::<Vec<_>>(), expected);
     assert_eq!(audit[1]["request_id"], "r-1");
+}
+
+/// The lines of the audit trail.
+fn audit_lines(log: &str) -> Vec<serde_json::Value> {
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.filter(|line: &serde_json::Value| line["target"] == "audit").collect()
+}
+
+fn in_short(line: &serde_json::Value) -> String {
+    ["action", "actor", "subject", "change", "source", "outcome", "reason"]
+        .map(|key| line[key].as_str().unwrap_or("-").to_owned())
+        .join("|")
+}
+
+/// The audit trail of this thread since the last call, each line in short.
+pub fn audit_trail() -> Vec<String> {
+    audit_lines(&String::from_utf8(LINES.take()).unwrap()).iter().map(in_short).collect()
 }
 
 thread_local! {

@@ -20,7 +20,8 @@ fn gate() {
             "a_wrong_password",
             "a_throttled_login_says_when_to_try_again",
             "logout",
-            "a_session_ends_when_it_is_idle_and_at_its_lifetime",
+            "a_session_ends_when_it_is_idle",
+            "a_session_ends_at_its_lifetime",
             "revoked_while_the_page_is_open",
             "suspended_while_the_page_is_open",
             "a_cleared_permission_is_said_in_words",
@@ -34,6 +35,7 @@ fn gate() {
             "login_by_keyboard",
             "login_over_cleartext",
             "a_cookie_that_does_not_stick_is_said",
+            "no_login_over_cleartext_through_a_network",
             "a_login_that_is_open_twice",
         ],
     );

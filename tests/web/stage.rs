@@ -132,7 +132,7 @@ impl Stage {
     /// Starts a gateway with `[web]` and `[console]`, and an account.
     fn start<'a>(&mut self, name: &str, text: impl Fn(&str) -> &'a str) -> Value {
         let is_https = text("scheme") == "https";
-        let listen = if is_https { "tls_listen" } else { "listen" };
+        let (listen, domain) = if is_https { ("tls_listen", "test") } else { ("listen", "localhost") };
         let tls = format!(
             "[tls]\ncertificate = \"{0}/cert.pem\"\nprivate_key = \"{0}/key.pem\"\n",
             self.identity.path().display()
@@ -141,7 +141,7 @@ impl Stage {
         let directory = configured(&format!(
             "[auth]\nbcrypt_cost = 4\n{}\n{}\
              [web]\n{listen} = [\"{web}\"]\nupstreams = [\"{}\"]\n{}\n\
-             [console]\n{listen} = [\"{console}\"]\nhost = \"console.acme.test\"\n{}\n{}",
+             [console]\n{listen} = [\"{console}\"]\nhost = \"console.acme.{domain}\"\n{}\n{}",
             match text("auth") {
                 "" => "throttle = false",
                 auth => auth,

@@ -227,8 +227,9 @@ impl Admission<'_> {
     ) -> Result<Granted, Refusal> {
         let (site, memory) = (self.site, self.client.memory());
         if let Some(granted) = site.access.check_remembered(memory, &presented, permission, site.entry) {
-            // Once for a connection of the client itself. Those of a trusted proxy are of many clients.
-            if !self.client.has_accepted() || self.client.is_trusted(&self.plan.trusted_proxies) {
+            // Once in a while for a connection of the client itself. Those of a trusted proxy are of many clients.
+            let is_due = !self.client.has_accepted() || memory.takes_use();
+            if is_due || self.client.is_trusted(&self.plan.trusted_proxies) {
                 site.access.note_use(&granted, site.entry, self.source(session));
             }
             self.client.note_accepted();

@@ -11,12 +11,14 @@ use crate::domain::{ClientNetwork, Entry, Moment, PrincipalId};
 use crate::state::cache::Verified;
 use crate::state::clock;
 
-/// The interval at which uses are written.
-const WRITE_EVERY: Duration = Duration::from_secs(60);
+/// The interval at which uses are written: what other gateways show of the last use is at most that much older.
+const WRITE_EVERY: Duration = Duration::from_secs(15);
+/// The number of these intervals at which the uses of sessions are written: once a minute.
+const SESSIONS_EVERY: u32 = 4;
 
 impl Access {
-    /// Notes that what the cache allowed was used from that address. To be called once for a session or a connection, or for each
-    /// request where its source may differ. Costs a few loads, except once an hour for each network.
+    /// Notes that what the cache allowed was used from that address. To be called for each transaction of a session, once in a while
+    /// for a connection, and for each request where its source may differ. Costs a few loads, except once a minute for each network.
     #[inline]
     pub fn note_use(&self, granted: &Granted, entry: Entry, source: IpAddr) {
         self.note_verified(granted.verified(), entry, source, clock::now());
@@ -28,13 +30,16 @@ impl Access {
         self.uses.note(&identity.principal, &identity.uses, source, entry, now);
     }
 
-    /// Writes the uses into the store each minute, for as long as it is polled.
+    /// Writes the uses into the store for as long as it is polled: each principal and each session at most once a minute.
     pub async fn keep_uses_written(self: Arc<Self>) {
-        let mut minute = interval(WRITE_EVERY);
-        minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            minute.tick().await;
-            self.write_uses().await;
+        let mut ticks = interval(WRITE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for nth in (0..SESSIONS_EVERY).cycle() {
+            ticks.tick().await;
+            match nth {
+                0 => self.write_uses().await,
+                _ => self.uses.write(&self.store).await,
+            }
         }
     }
 

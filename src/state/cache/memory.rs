@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -19,7 +20,11 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Believed under the same conditions as an entry of the cache, it is judged anew at each request. The streams of an
 /// HTTP/2 connection share it; they run on one thread, so that the lock is free.
 #[derive(Default)]
-pub struct ConnectionMemory(Mutex<Remembered>);
+pub struct ConnectionMemory {
+    remembered: Mutex<Remembered>,
+    /// True once a second, so that the last use of a principal with a long connection is noted.
+    is_use_due: AtomicBool,
+}
 
 /// The content of a [`ConnectionMemory`].
 #[derive(Default)]
@@ -38,7 +43,18 @@ struct OwnPrincipal {
 
 impl ConnectionMemory {
     pub(super) fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.0.lock()
+        self.remembered.lock()
+    }
+
+    #[cold]
+    pub(super) fn set_use_due(&self) {
+        self.is_use_due.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true if the use of the principal should be noted again, once a second at most.
+    #[inline]
+    pub fn takes_use(&self) -> bool {
+        self.is_use_due.load(Ordering::Relaxed) && self.is_use_due.swap(false, Ordering::Relaxed)
     }
 }
 

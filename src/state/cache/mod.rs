@@ -135,7 +135,11 @@ impl Cache {
         if let Some(verified) = remembered.find(digest) {
             let verified = Arc::clone(verified);
             let is_fresh = self.is_fresh(&verified, epochs, now);
-            if !is_fresh || remembered.should_report(now) {
+            let is_due = is_fresh && remembered.should_report(now);
+            if is_due {
+                memory.set_use_due();
+            }
+            if !is_fresh || is_due {
                 self.keep_in_use(&verified);
             }
             if is_fresh {

@@ -47,8 +47,10 @@ class Site {
     const upstream = `http://${process.env.ADDRESS}:${site.dashboard.port}`;
     const keys = { name, scheme, auth, web, console, more, clock, upstream };
     Object.assign(site, await ask('start', keys));
-    site.app = `${scheme}://app.acme.test:${site.web_port}`;
-    site.console = `${scheme}://console.acme.test:${site.console_port}`;
+    // Browsers trust cleartext of these names only, and so does the gate.
+    const domain = scheme === 'https' ? 'acme.test' : 'acme.localhost';
+    site.app = `${scheme}://app.${domain}:${site.web_port}`;
+    site.console = `${scheme}://console.${domain}:${site.console_port}`;
     return site;
   }
 
@@ -204,7 +206,7 @@ function launch() {
       '--disable-gpu',
       '--disable-quic',
       '--disable-dev-shm-usage',
-      `--host-resolver-rules=MAP *.test ${process.env.ADDRESS}`,
+      `--host-resolver-rules=MAP *.test ${process.env.ADDRESS}, MAP *.localhost ${process.env.ADDRESS}`,
       `--ignore-certificate-errors-spki-list=${hash(`${process.env.IDENTITY}/cert.pem`)}`,
     ],
   });

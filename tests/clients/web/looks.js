@@ -94,7 +94,7 @@ const scenarios = {
     await inspect(page, 'gate: forbidden');
     await site.command('credential', 'edit', user.name, '--account', 'acme', '--grant', 'web');
     await page.goto(site.app);
-    await site.command('session', 'end', '--all', user.name);
+    await site.command('session', 'end', user.name);
     await press(page, 'Order');
     await inspect(page, 'gate: nothing was sent');
     await page.goto(site.app + LOGIN);

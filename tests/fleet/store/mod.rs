@@ -1,6 +1,8 @@
 //! The store by its public interface, in SQLite and in PostgreSQL: each test runs on both.
 
 mod changes;
+mod details;
+mod pages;
 mod server;
 mod sessions;
 mod uses;

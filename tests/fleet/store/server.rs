@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use gatepost::config::StoreUrl;
 use gatepost::domain::fleet::Era;
-use gatepost::state::store::{StoreError, StoreState};
+use gatepost::domain::{Entry, PageDirection, PrincipalId, UseState};
+use gatepost::state::store::{CredentialFilter, NameRange, PrincipalUse, StoreError, StoreState};
 use sha2::{Digest, Sha384};
 
 use super::*;
@@ -227,6 +228,18 @@ async fn no_statement_reads_more_than_it_has_to() {
         f.store.credential(account, &cred).await.unwrap(),
         f.store.credentials(account, None, 5).await.unwrap(),
     );
+    let pages = [PageDirection::Forwards, PageDirection::Backwards];
+    let filter =
+        CredentialFilter { has_note: true, use_state: Some(UseState::Active), ..CredentialFilter::default() };
+    for (direction, filter) in pages.into_iter().zip([CredentialFilter::default(), filter]) {
+        let range = NameRange { lower: "c".to_owned(), upper: "c~".to_owned() };
+        let _ = f.store.credential_page(account, &range, direction, &filter, 5).await.unwrap();
+        assert!(f.store.has_credential_in(account, &range).await.unwrap());
+    }
+    let found = f.store.credential_by_name(account, &cred).await.unwrap().unwrap();
+    assert!(f.store.credential_by_id(account, found.credential.id).await.unwrap().is_some());
+    let used = PrincipalUse::now(PrincipalId(found.credential.id.0), [192, 0, 2, 1].into(), Entry::Api);
+    f.store.write_last_uses(&[used]).await.unwrap();
     let _ = (f.store.account(&other).await.unwrap(), f.store.accounts(None, 5).await.unwrap());
     let _ = (f.store.highest_cost(17).await.unwrap(), f.store.changes().await.unwrap());
     let _ = f.store.set_rights(&other, Permissions::NONE).await.unwrap();
@@ -241,6 +254,60 @@ async fn no_statement_reads_more_than_it_has_to() {
         tokio::task::yield_now().await;
     }
     assert_eq!(f.query(scans).await, "principal|0\nprincipal_last_use|0\nprincipal_use|0");
+}
+
+/// An account of 20,000 credentials beside others, each used a while ago.
+const MANY: &str = "INSERT INTO principal (account_id, name, hash, bits, created_at, updated_at) \
+     SELECT (SELECT id FROM principal WHERE name = 'holder'), 'cred' || i, 'h', 2, 0, 0 FROM generate_series(1, 20000) AS i; \
+     INSERT INTO principal (name, hash, bits, created_at, updated_at) \
+     SELECT 'cred-' || i, 'h', 2, 0, 0 FROM generate_series(1, 20000) AS i; \
+     INSERT INTO principal_last_use SELECT id, 1, 'smtp', '192.0.2.1' FROM principal; \
+     ANALYZE principal; ANALYZE principal_last_use;";
+
+// The planner sorts only what was read: a page, by its numbers.
+#[tokio::test]
+async fn a_page_is_read_by_the_index_of_names() {
+    let server = PostgresServer::start(&[
+        ("session_preload_libraries", "auto_explain"),
+        ("auto_explain.log_min_duration", "0"),
+        ("auto_explain.log_nested_statements", "off"),
+    ]);
+    let store = Store::open(&postgres_settings(&server.url("postgres"))).await.unwrap();
+    let account = store.add_account(&name("holder"), &hash("h"), Permissions::ALL).await.unwrap().value;
+    server.psql("postgres", MANY);
+    let before = server.log().text().len();
+    let filtered = CredentialFilter {
+        holds: Permissions::ALL,
+        use_state: Some(UseState::Unused),
+        ..CredentialFilter::default()
+    };
+    let never = CredentialFilter { use_state: Some(UseState::NeverUsed), ..filtered };
+    for filter in [CredentialFilter::default(), filtered, never] {
+        for direction in [PageDirection::Forwards, PageDirection::Backwards] {
+            for (lower, upper) in [("", "~"), ("cred1", "cred1~"), ("cred5!", "~")] {
+                let range = NameRange { lower: lower.to_owned(), upper: upper.to_owned() };
+                let page = store.credential_page(account, &range, direction, &filter, 100).await.unwrap();
+                assert_eq!(page.credentials.is_empty(), filter == never);
+            }
+        }
+    }
+    store.close().await;
+    let log = server.log().text()[before..].to_owned();
+    let plans: Vec<&str> =
+        log.split("Query Text: ").filter(|plan| plan.contains("principal_by_name")).collect();
+    assert!(plans.len() >= 18, "{log}");
+    for plan in log
+        .split("Query Text: ")
+        .skip(1)
+        .filter(|plan| plan.contains("lower(name)") || plan.contains("lower(p.name)"))
+    {
+        let steps = plan.split_once("cost=").map_or("", |(_, steps)| steps);
+        assert!(
+            plan.contains("using principal_by_name") && !steps.contains("Seq Scan on principal"),
+            "{plan}"
+        );
+        assert!(!steps.contains("Sort Key: (lower"), "{plan}");
+    }
 }
 
 #[tokio::test]

@@ -269,7 +269,7 @@ mod tests {
             (AccountError::Suspended.into(), 403, FormField::Form),
             (ManagementError::Busy, 503, FormField::Form),
         ] {
-            let fault = fault::<ManagementError>(error);
+            let fault = fault(error);
             assert_eq!((fault.status, fault.field), (status, field), "{}", fault.text);
             assert_eq!(fault.retry_after.is_some(), status == 503);
         }

@@ -93,7 +93,8 @@ impl<'a> SessionGuard<'a> {
     ) -> Result<Option<Granted>, Refusal> {
         let (site, memory) = (self.site, self.client.memory());
         if let Some(granted) = site.access.check_session(memory, cookie, permission, site.entry) {
-            if !self.client.has_accepted() || self.client.is_trusted(&self.plan.trusted_proxies) {
+            let is_due = !self.client.has_accepted() || memory.takes_use();
+            if is_due || self.client.is_trusted(&self.plan.trusted_proxies) {
                 site.access.note_use(&granted, site.entry, self.source(session));
             }
             self.client.note_accepted();

@@ -123,6 +123,7 @@ impl SessionDriver {
                     self.note_denied(Denial::Lacks(Permission::Email));
                     return Err(MailRefusal::NotPermitted);
                 }
+                entry.access.note_use(granted, domain::Entry::Smtp, self.address);
                 self.count_decision(DecisionOutcome::Allowed);
                 Ok(())
             }
