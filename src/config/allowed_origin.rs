@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::address;
+use super::reader::ConfigValue;
 use super::wording::told;
 
 /// The origin of pages that may call an entry from another site: `https://app.example.com`, `http://localhost:3000`.
@@ -40,6 +41,12 @@ impl AllowedOrigin {
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let is_local = host == "localhost" || host.ends_with(".localhost");
         !is_local && address.map_or(true, |address| !address.to_canonical().is_loopback())
+    }
+
+    /// Reads a list of origins, none of them twice.
+    pub(super) fn read_list(value: &ConfigValue<'_>) -> Option<Vec<AllowedOrigin>> {
+        let mut seen = Vec::new();
+        value.list(|value| value.distinct(AllowedOrigin::parse, &mut seen))
     }
 
     /// Parses an exact origin. Anything that no browser would send is an error, since it would never match.

@@ -1,7 +1,6 @@
 //! The gate of `[web]`: the prefix of its own pages, and the rules for requests by cookie.
 
 use super::AllowedOrigin;
-use super::http_entry::origins;
 use super::reader::ConfigTable;
 use super::wording::told;
 
@@ -24,7 +23,7 @@ impl GateSettings {
         GateSettings {
             prefix: table.read("prefix", "/-/gatepost".to_owned(), |v| v.parsed(prefix)),
             service_workers: table.read("service_workers", false, |v| v.flag()),
-            allowed_origins: table.read("allowed_origins", Vec::new(), origins),
+            allowed_origins: table.read("allowed_origins", Vec::new(), AllowedOrigin::read_list),
         }
     }
 }

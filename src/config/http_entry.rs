@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
-use super::reader::{ConfigTable, ConfigValue};
+use super::reader::ConfigTable;
 use super::{
     AllowedOrigin, GateSettings, GroupSettings, KeyLocation, Need, OwnPages, RouteSettings, Timeouts,
 };
@@ -58,7 +58,7 @@ impl HttpEntry {
             entry,
             listen,
             tls_listen,
-            cors_origins: table.read("cors_origins", Vec::new(), origins),
+            cors_origins: table.read("cors_origins", Vec::new(), AllowedOrigin::read_list),
             forms: Forms::read(&table),
             spool_place: table.place("spool_directory"),
             timeouts,
@@ -140,12 +140,6 @@ fn read_listeners(
         table.refuse("listen", "no listener: set listen or tls_listen");
     }
     (listen, tls_listen)
-}
-
-/// Reads a list of origins.
-pub(super) fn origins(value: &ConfigValue<'_>) -> Option<Vec<AllowedOrigin>> {
-    let mut seen = Vec::new();
-    value.list(|value| value.distinct(AllowedOrigin::parse, &mut seen))
 }
 
 /// Limits for bodies that are read to find the credential. Sizes are in bytes.

@@ -92,7 +92,7 @@ impl ExaminedConfig {
 
 /// A file, as far as it was understood.
 pub(super) struct Understood<T> {
-    /// What was read. Keys with errors have their defaults.
+    /// The value that was read. Keys with errors have their defaults.
     pub(super) value: T,
     /// The line from which on the text is invalid TOML, and what was read is a guess.
     pub(super) broken_at: Option<usize>,

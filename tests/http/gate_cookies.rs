@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::common::backend::Backend;
 use crate::common::callers::{API, WEB, with_credentials};
+use crate::common::curl::curl;
 use crate::common::http::{Request, get};
 use crate::common::http2::whole;
 use crate::common::tls::{Authority, connect};
@@ -184,6 +185,44 @@ fn over_tls_the_cookie_is_for_this_host_alone() {
     assert!(page(&cookie.replace("__Host-", "")).starts_with("HTTP/1.1 303"));
     let local = ask_over_tls(&gateway, &authority, open(crate::common::web::LOGIN));
     assert!(local.starts_with("HTTP/1.1 200") && !local.contains("Strict-Transport"), "{local}");
+}
+
+// A client that keeps cookies by its own rules: for the host, for TLS, and with the prefix of the name.
+#[test]
+fn curl_logs_in_and_out_with_a_cookie_jar() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = over_tls(&authority, &backend, "");
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(file("ca.pem"), authority.pem()).unwrap();
+    let at = gateway.address("web.tls_listen");
+    let (host, jar, ca) = (format!("https://gate.test:{}", at.port()), file("jar"), file("ca.pem"));
+    let resolve = format!("gate.test:{}:{}", at.port(), at.ip());
+    let fetch = |version: &str, path: &str, more: &[&str]| {
+        let url = format!("{host}{path}");
+        let base = ["--cacert", &ca, "--resolve", &resolve, "-b", &jar, "-c", &jar, "-L", version, &url];
+        let navigation = ["-H", "Sec-Fetch-Mode: navigate", "-H", "Sec-Fetch-Site: same-origin"];
+        curl(&[&base[..], &navigation, more].concat())
+    };
+    for version in ["--http1.1", "--http2"] {
+        let page = fetch(version, "/d/x?y=%2F1&z", &[]);
+        assert!(page.status == 200 && page.text().contains("value=\"/d/x?y=%2F1&#38;z\""), "{}", page.text());
+        let form = ["username=viewer", "password=passw0rd-view", "next=/d/x?y=%2F1&z"];
+        let form: Vec<&str> = form.iter().flat_map(|field| ["--data-urlencode", *field]).collect();
+        // It is led on by GET, with the cookie, to the page behind the login.
+        let shown = fetch(version, "/-/gatepost/login", &form);
+        assert_eq!((shown.status, shown.text().as_str()), (200, "hello"), "{version}");
+        let received = backend.next();
+        assert_eq!((received.target.as_str(), received.header("cookie")), ("/d/x?y=%2F1&z", None));
+        let kept = std::fs::read_to_string(&jar).unwrap();
+        assert!(kept.contains("__Host-gatepost"), "{kept}");
+        assert_eq!(fetch(version, "/again", &[]).text(), "hello");
+        backend.next();
+        let out = fetch(version, "/-/gatepost/logout", &["--data", ""]);
+        assert!(out.status == 200 && out.text().contains("You are logged out"), "{}", out.text());
+        assert!(!std::fs::read_to_string(&jar).unwrap().contains("__Host-gatepost"));
+    }
+    assert!(backend.drain().is_empty());
 }
 
 #[test]

@@ -4,10 +4,11 @@
 use http::Method;
 
 use super::cors;
+use super::own_origin::own_origin;
 use super::peer::HttpPeer;
 use crate::config::AllowedOrigin;
 use crate::domain::RefusalReason;
-use crate::wire::{FieldKind, OwnOrigin, RequestHead};
+use crate::wire::{FieldKind, RequestHead};
 
 /// Returns true if a request of this kind may change something, whatever it needs: any method that is not safe (RFC 9110
 /// section 9.2.1), and a WebSocket, over which anything may follow.
@@ -49,29 +50,6 @@ pub fn reason(
         return None;
     }
     let mut origins = fields.all(FieldKind::Origin).map(<[u8]>::trim_ascii);
-    let is_own = |origin: &[u8]| own(request, client, is_trusted).is(origin);
+    let is_own = |origin: &[u8]| own_origin(request, client, is_trusted).is(origin);
     (!origins.all(is_own)).then_some(RefusalReason::CrossSiteOrigin.as_str())
-}
-
-/// The gateway's origin as the client sees it: what a trusted proxy says, else what the request and its connection say.
-pub fn own<'a>(request: &'a RequestHead, client: &HttpPeer, is_trusted: bool) -> OwnOrigin<'a> {
-    // Of several proxies the first one talks to the client.
-    let said = |kind| {
-        let value = request.fields().get(kind).filter(|_| is_trusted)?;
-        value.split(|b| *b == b',').next().map(<[u8]>::trim_ascii).filter(|value| !value.is_empty())
-    };
-    let host = request.fields().get(FieldKind::Host);
-    let authority = || request.authority();
-    let secure = match said(FieldKind::ForwardedProto) {
-        Some(b"https" | b"wss") => Some(true),
-        Some(b"http" | b"ws") => Some(false),
-        Some(_) => None,
-        // A proxy that nobody knows of may have ended TLS. With TLS here, it is one that begins TLS anew.
-        None => (client.scheme() == "https" && !is_trusted).then_some(true),
-    };
-    OwnOrigin {
-        secure,
-        authority: said(FieldKind::ForwardedHost).or(host).or_else(authority).unwrap_or_default(),
-        port: said(FieldKind::ForwardedPort).and_then(|port| std::str::from_utf8(port).ok()?.parse().ok()),
-    }
 }

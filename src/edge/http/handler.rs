@@ -22,16 +22,15 @@ use super::proxy::forward::Forward;
 use super::proxy::tunnel::{self, TunnelEnd};
 use super::refusal_answer::RefusedRequest;
 use super::refused::{self, log_refusal};
-use super::revocation;
+use super::revocation::{self, ForwardedBy};
 use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::{Target, ambiguous};
 use super::{gate, management, preflight, respond};
 use crate::config::Need;
-use crate::domain::{Permissions, RefusalReason, RequestId};
+use crate::domain::{RefusalReason, RequestId};
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::source_limit::CountedConnection;
-use crate::service::access::Granted;
 use crate::wire::{FieldKind, Readings};
 
 /// The text for a request of a trusted proxy's client that has too many in progress.
@@ -109,20 +108,6 @@ struct Underway<'a> {
     counted: Option<CountedConnection>,
     /// The username of a credential that could not be checked, or of the account holder in a call of the management API.
     user: OnceLock<String>,
-}
-
-/// The grounds on which a request was forwarded.
-struct ForwardedBy {
-    /// The index of the group of backends.
-    group: usize,
-    /// The identity; none on a public route.
-    granted: Option<Granted>,
-    /// The permissions that the route needs.
-    needed: Permissions,
-    /// The index of the backend that was asked last.
-    server: Option<usize>,
-    /// The status of the response, once it has begun.
-    begun: Option<u16>,
 }
 
 impl Underway<'_> {
@@ -411,7 +396,7 @@ impl Underway<'_> {
         let source = self.handler.client.source(session.head().fields(), &self.plan.trusted_proxies);
         let ClientSession::Http1(client) = session else { return };
         let site = self.handler.site;
-        let revoked = until_revoked(site, self.forwarded.as_ref());
+        let revoked = revocation::of_tunnel(site, self.forwarded.as_ref());
         let group = self.forwarded.as_ref().map_or(0, |by| by.group);
         let timeouts = self.plan.groups[group].timeouts();
         let mut stop = self.handler.stop.clone();
@@ -438,15 +423,4 @@ enum FirstStep<'r> {
     Answered(Exchange),
     /// The request may be forwarded.
     Admitted(Target<'r>, Routed, Admitted),
-}
-
-/// Resolves once a tunnel has to end. One that nothing permitted ends at once; one on a public route stays open.
-async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) -> TunnelEnd {
-    match by {
-        None => TunnelEnd::Undecided,
-        Some(ForwardedBy { granted: None, .. }) => std::future::pending().await,
-        Some(ForwardedBy { granted: Some(granted), needed, .. }) => {
-            revocation::until_revoked(site, granted, *needed).await
-        }
-    }
 }

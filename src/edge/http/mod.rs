@@ -17,6 +17,7 @@ pub mod http1;
 pub mod http2;
 pub mod management;
 mod masking;
+mod own_origin;
 pub mod pages;
 pub mod peer;
 mod preflight;

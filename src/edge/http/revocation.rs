@@ -17,9 +17,34 @@ const LONG: Duration = Duration::from_millis(500);
 /// The pause between two questions while a store is unavailable, or a session may have been used by way of another node.
 const PAUSE: Duration = Duration::from_millis(150);
 
+/// The grounds on which a request was forwarded.
+pub struct ForwardedBy {
+    /// The index of the group of backends.
+    pub group: usize,
+    /// The identity; none on a public route.
+    pub granted: Option<Granted>,
+    /// The permissions that the route needs.
+    pub needed: Permissions,
+    /// The index of the backend that was asked last.
+    pub server: Option<usize>,
+    /// The status of the response, once it has begun.
+    pub begun: Option<u16>,
+}
+
+/// Resolves once a tunnel has to end. One that nothing permitted ends at once; one on a public route stays open.
+pub async fn of_tunnel(site: &HttpService, by: Option<&ForwardedBy>) -> TunnelEnd {
+    match by {
+        None => TunnelEnd::Undecided,
+        Some(ForwardedBy { granted: None, .. }) => std::future::pending().await,
+        Some(ForwardedBy { granted: Some(granted), needed, .. }) => {
+            until_revoked(site, granted, *needed).await
+        }
+    }
+}
+
 /// Resolves once a credential or session no longer has the permissions that something open needs. Without trust, or while the store is
 /// unavailable, it is asked again for nearly a second. Then the tunnel ends, since nothing proves that it may stay open.
-pub async fn until_revoked(site: &HttpService, granted: &Granted, needed: Permissions) -> TunnelEnd {
+async fn until_revoked(site: &HttpService, granted: &Granted, needed: Permissions) -> TunnelEnd {
     let mut changes = site.access.subscribe();
     loop {
         changes.borrow_and_update();

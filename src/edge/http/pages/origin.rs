@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::AllowedOrigin;
-use crate::edge::http::cross_site;
+use crate::edge::http::own_origin::own_origin;
 use crate::edge::http::peer::HttpPeer;
 use crate::wire::{FieldKind, OwnOrigin, RequestHead, listed_origin, without_prefix};
 
@@ -40,7 +40,7 @@ impl<'a> PageOrigin<'a> {
             let way = if origin.is_https() { CookieWay::Encrypted } else { CookieWay::Loopback };
             return PageOrigin { own: OwnOrigin { secure, authority, port: None }, way };
         }
-        let own = cross_site::own(request, client, is_trusted);
+        let own = own_origin(request, client, is_trusted);
         let way = match own.secure {
             Some(true) => CookieWay::Encrypted,
             _ if client.address().is_loopback() && is_local(own.authority) => CookieWay::Loopback,
