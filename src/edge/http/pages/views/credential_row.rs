@@ -95,6 +95,13 @@ pub struct LastUse {
     pub when: Stamp,
     /// The entry in words: `mail`, `API`, `dashboard` or `console`.
     pub entry: String,
-    /// The client's address or network.
+    /// The client's address or network; empty if it is not known.
     pub address: String,
+}
+
+impl LastUse {
+    /// Returns entry and address, such as `mail, 203.0.113.47`.
+    pub fn place(&self) -> String {
+        if self.address.is_empty() { self.entry.clone() } else { format!("{}, {}", self.entry, self.address) }
+    }
 }

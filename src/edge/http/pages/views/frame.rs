@@ -65,8 +65,6 @@ pub enum Section {
     Sessions,
     /// The login itself.
     Own,
-    /// No section, such as an error page.
-    Elsewhere,
 }
 
 /// The result of a change, above the page that follows it.

@@ -20,9 +20,9 @@ pub struct LoginView<'a> {
     pub next: String,
     /// The form to continue with after the login, in a form that only the console reads; posted as `resume`. Empty for none.
     pub resume: String,
-    /// What is wrong, if this is an answer to a login.
+    /// The reason for which a login was refused, if this is the answer to one.
     pub problem: Option<LoginProblem>,
-    /// What happened before.
+    /// The event that led here, if there is one.
     pub notice: Option<LoginNotice>,
     /// The request ID, shown beside a problem.
     pub request_id: String,

@@ -44,13 +44,13 @@ pub use credential_row::{CredentialRow, CredentialState, LastUse, PermissionPill
 pub use credentials::{CredentialsView, EmptyList, ListChoice, ListLink};
 pub use edit::EditView;
 pub use effect_words::effect_words;
-pub use form::{FieldError, FormErrors, PasswordChoice, PermissionChoice};
-pub use frame::{ConsoleFrame, ResultBanner, Section, SectionLink};
+pub use form::{FormErrors, PasswordChoice, PermissionChoice};
+pub use frame::{ConsoleFrame, ResultBanner, Section};
 pub use handover::{Handover, HandoverView, ServerAddress, Snippet};
 pub use login::{LoginNotice, LoginProblem, LoginView};
 pub use logout::LogoutView;
 pub use own::OwnView;
-pub use problem::{ProblemLink, ProblemView, seconds_in_words};
+pub use problem::{ProblemView, seconds_in_words};
 pub use remove::{BulkRemoveRow, BulkRemoveView, RemoveView};
 pub use sessions::{SessionRow, SessionsView};
 pub use site::Site;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use samples::{Texts, USUAL};
 
+mod palette;
 mod samples;
 
 /// Texts that end a tag, an attribute, a title and a script, if they are not escaped.
