@@ -207,7 +207,8 @@ impl Underway<'_> {
         if let Some(credentials) = managing {
             let user = &self.user;
             let call = management::Call { site, credentials, client, plan, request_id, user };
-            return Ok(FirstStep::Answered(call.answer(session, &target).await));
+            // Its future is four times as large as that of any other request.
+            return Ok(FirstStep::Answered(Box::pin(call.answer(session, &target)).await));
         }
         let route = route.map_err(ambiguous)?;
         if route.credentials.query && target.has_credential_in_path() {
