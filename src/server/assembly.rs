@@ -226,6 +226,7 @@ fn console(config: &Config, addresses: &[(&'static str, SocketAddr)], core: &Cor
         credentials: Credentials::new(core.mutations.clone()),
         activity: core.access.activity().clone(),
         endpoints: Endpoints::of(config, addresses, host),
+        tls_port: addresses.iter().find(|(key, _)| *key == "console.tls_listen").map(|(_, at)| at.port()),
         has_other_nodes: matches!(config.store.url, StoreUrl::Postgres(_)),
         started_at: clock::unix_time_at(clock::now()),
     }

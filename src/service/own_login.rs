@@ -1,4 +1,4 @@
-//! What a principal that is logged in may know and change of its own login.
+//! The login of a principal that is logged in: its own credential, and its password.
 
 use super::audit::{AuditAction, Origin, RequestedChange};
 use super::credentials::Credentials;

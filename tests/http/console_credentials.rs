@@ -247,7 +247,7 @@ fn pages_search_and_filters() {
         ("q=OTHER", "other+one", "ci-00"),
         ("permission=email", "ci-02", "ci-03"),
         ("permission=email&state=active", "Clear", "ci-02"),
-        ("state=never-used&q=ci-1", "ci-19", "ci-20"),
+        ("state=never&q=ci-1", "ci-19", "ci-20"),
         ("q=%3Cscript%3E", "Clear", "ci-00"),
         ("q=nobody", "Clear", "ci-00"),
     ] {

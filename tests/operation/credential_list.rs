@@ -298,3 +298,42 @@ async fn an_account_sees_its_changes_and_denials() {
     ];
     assert_eq!(changes, expected);
 }
+
+/// Statements that add 10,000 credentials with a last use to the account.
+const MANY: &str = "INSERT INTO principal (account_id, name, hash, bits, created_at, updated_at, note) \
+     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
+     SELECT 1, format('cred%05d', i * 7919 % 100003), 'h', i % 8, 0, 0, 'what it is for' FROM n; \
+     INSERT INTO principal_last_use SELECT id, 1, 'smtp', '192.0.2.1' FROM principal";
+
+// `cargo test --test operation -- --ignored --nocapture page_of_many`: at most 5 ms, in an optimized build.
+#[tokio::test]
+#[ignore = "it measures"]
+async fn page_of_many() {
+    use rustix::time::{ClockId, clock_gettime};
+    use sqlx::ConnectOptions as _;
+    let g = gateway().await;
+    let file = g.folder.path().join("gatepost.db");
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    sqlx::raw_sql(MANY).execute(&mut connection).await.unwrap();
+    let cpu = || {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
+    };
+    let rare = CredentialFilter { use_state: Some(UseState::NeverUsed), ..CredentialFilter::default() };
+    let some = CredentialFilter { holds: Permissions::only(Permission::Web), ..CredentialFilter::default() };
+    for (what, filter, limit) in [
+        ("50", CredentialFilter::default(), 50),
+        ("200", CredentialFilter::default(), 200),
+        ("100 by a filter", some, 100),
+        ("none of 2,000", rare, 100),
+    ] {
+        let cursor = Some("gt:cred50000".parse().unwrap());
+        let query = CredentialPageQuery { filter, cursor, limit, ..CredentialPageQuery::default() };
+        let _ = g.page(&query).await;
+        let before = cpu();
+        for _ in 0..100 {
+            let _ = g.page(&query).await;
+        }
+        println!("a page of {what}: {:.2} ms of CPU", (cpu() - before) / 100.0);
+    }
+}

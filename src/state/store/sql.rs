@@ -109,27 +109,30 @@ pub const WRITE_LAST_USE: &str = "INSERT INTO principal_last_use (principal_id, 
      DO UPDATE SET used_at = excluded.used_at, entry = excluded.entry, address = excluded.address \
      WHERE excluded.used_at > principal_last_use.used_at";
 
-/// A statement that reads credentials of an account with all that is shown of them.
+/// A statement that reads credentials of an account with all that is shown of them. A join with the last uses could be done by reading
+/// the whole table.
 macro_rules! details {
     ($($rest:literal)*) => {
         concat!(
             "SELECT p.id, p.name, p.bits, p.created_at, p.updated_at, p.note, p.version, \
-             a.bits AS rights, a.active, u.used_at, u.entry, u.address \
-             FROM principal p JOIN principal a ON a.id = p.account_id \
-             LEFT JOIN principal_last_use u ON u.principal_id = p.id WHERE p.account_id = $1 ",
+             a.bits AS rights, a.active, \
+             (SELECT used_at FROM principal_last_use WHERE principal_id = p.id) AS used_at, \
+             (SELECT entry FROM principal_last_use WHERE principal_id = p.id) AS entry, \
+             (SELECT address FROM principal_last_use WHERE principal_id = p.id) AS address \
+             FROM principal p JOIN principal a ON a.id = p.account_id WHERE p.account_id = $1 ",
             $($rest),*
         )
     };
 }
 
-/// A page of them, in either order.
+/// A page of them, in either order. By the expression that only the index `principal_by_name` has.
 macro_rules! page {
     ($order:literal) => {
         details!(
-            "AND lower(p.name) >= $2 AND lower(p.name) < $3 \
+            "AND lower(p.name || '') >= $2 AND lower(p.name || '') < $3 \
              AND ($4 = 0 OR p.bits & $4 <> 0) AND ($5 = 0 OR p.note <> '') AND ($6 = 0 OR $6 = \
-             CASE WHEN coalesce(u.used_at, 0) = 0 THEN 3 WHEN u.used_at >= $7 THEN 1 ELSE 2 END) \
-             ORDER BY lower(p.name) " $order " LIMIT $8"
+             coalesce((SELECT CASE WHEN used_at >= $7 THEN 1 ELSE 2 END FROM principal_last_use WHERE principal_id = p.id), 3)) \
+             ORDER BY lower(p.name || '') " $order " LIMIT $8"
         )
     };
 }
@@ -138,8 +141,8 @@ macro_rules! page {
 macro_rules! bound {
     ($order:literal) => {
         concat!(
-            "SELECT lower(name) AS bound FROM principal \
-             WHERE account_id = $1 AND lower(name) >= $2 AND lower(name) < $3 ORDER BY lower(name) ",
+            "SELECT lower(name || '') AS bound FROM principal WHERE account_id = $1 \
+             AND lower(name || '') >= $2 AND lower(name || '') < $3 ORDER BY lower(name || '') ",
             $order,
             " LIMIT 1 OFFSET $4"
         )

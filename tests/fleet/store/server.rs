@@ -264,7 +264,7 @@ const MANY: &str = "INSERT INTO principal (account_id, name, hash, bits, created
      INSERT INTO principal_last_use SELECT id, 1, 'smtp', '192.0.2.1' FROM principal; \
      ANALYZE principal; ANALYZE principal_last_use;";
 
-// The planner sorts only what was read: a page, by its numbers.
+// No table is read from its beginning to its end.
 #[tokio::test]
 async fn a_page_is_read_by_the_index_of_names() {
     let server = PostgresServer::start(&[
@@ -293,20 +293,17 @@ async fn a_page_is_read_by_the_index_of_names() {
     }
     store.close().await;
     let log = server.log().text()[before..].to_owned();
-    let plans: Vec<&str> =
-        log.split("Query Text: ").filter(|plan| plan.contains("principal_by_name")).collect();
-    assert!(plans.len() >= 18, "{log}");
-    for plan in log
-        .split("Query Text: ")
-        .skip(1)
-        .filter(|plan| plan.contains("lower(name)") || plan.contains("lower(p.name)"))
-    {
+    let plans = log.split("Query Text: ").skip(1);
+    let plans: Vec<&str> = plans.filter(|plan| plan.contains("name || '')")).collect();
+    assert!(plans.len() >= 18 + 12, "{log}");
+    for plan in plans {
         let steps = plan.split_once("cost=").map_or("", |(_, steps)| steps);
         assert!(
             plan.contains("using principal_by_name") && !steps.contains("Seq Scan on principal"),
             "{plan}"
         );
-        assert!(!steps.contains("Sort Key: (lower"), "{plan}");
+        // With a filter, the planner doesn't know that the range has 2,000 names at most, and may sort those.
+        assert!(plan.contains("Filter: ((") || !steps.contains("Sort Key: (lower"), "{plan}");
     }
 }
 

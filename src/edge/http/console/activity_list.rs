@@ -3,6 +3,7 @@
 use super::answer::ConsoleAnswer;
 use super::credential_words;
 use super::page_request::{PageRequest, PageResult};
+use crate::domain::Entry;
 use crate::edge::http::pages::views::{ActivityRow, ActivityView, ListLink, Outcome, Section, Stamp};
 use crate::service::activity::{ActivityEvent, ActivityItem, ActivityOutcome};
 use crate::service::audit::AuditAction;
@@ -87,7 +88,7 @@ fn row(item: &ActivityItem, now: i64) -> ActivityRow {
         count: item.count,
     };
     match &item.event {
-        ActivityEvent::Denial(reason) => ActivityRow { what: denial(reason).to_owned(), ..row },
+        ActivityEvent::Denial(reason) => ActivityRow { what: denial(reason, item.entry).to_owned(), ..row },
         ActivityEvent::Change { action, actor, change, outcome } => {
             let (outcome, what, detail) = match outcome {
                 ActivityOutcome::Done => (Outcome::Changed, done(*action).to_owned(), words(change)),
@@ -143,12 +144,16 @@ const fn asked(action: AuditAction) -> &'static str {
 }
 
 /// The words for a reason of the audit trail.
-fn denial(reason: &str) -> &str {
+fn denial(reason: &str, entry: Option<Entry>) -> &str {
     match reason {
         "unknown" => "Unknown username",
         "wrong" => "Wrong password",
         "suspended" => "Account suspended",
-        "forbidden" => "Permission missing",
+        "forbidden" => match entry {
+            Some(Entry::Web) => "Permission “web” missing",
+            Some(Entry::Smtp) => "Permission “email” missing",
+            Some(Entry::Api | Entry::Console) | None => "Permission missing",
+        },
         "throttled" => "Too many attempts",
         "cross-site" => "Sent by another site",
         other => other,

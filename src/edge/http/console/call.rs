@@ -105,30 +105,8 @@ impl ConsoleCall<'_> {
             true => Some(form_body::read(self.site, self.plan, self.client, session).await?),
             false => None,
         };
-        let peer = self.peer(browser);
-        let granted = match &browser.cookie {
-            None => None,
-            Some(cookie) => {
-                match self.console.access.authorize_session(cookie, None, Entry::Console, peer).await {
-                    SessionDecision::Allowed(granted) => Some(granted),
-                    SessionDecision::NoSession | SessionDecision::Lacks(_) => None,
-                    SessionDecision::Unavailable(why) => return Err(Refusal::from(why).into()),
-                }
-            }
-        };
-        let terms =
-            SessionTerms { idle: pages.settings.session_idle, lifetime: pages.settings.session_lifetime };
-        let login = LoginPage {
-            console: self.console,
-            site: &pages.view,
-            place: browser.place.clone(),
-            takes_cookies: browser.cookie_name.is_some(),
-            encrypted: pages.configured_origin().map(|origin| origin.as_str().to_owned()),
-            terms,
-            peer,
-            browser: &browser.name,
-            request_id: self.request_id,
-        };
+        let granted = self.principal(browser).await?;
+        let login = self.login_page(browser, pages);
         let (form, room) =
             posted.map_or((PageForm::default(), None), |posted| (posted.fields, Some(posted.room)));
         if route == ConsoleRoute::Login {
@@ -154,12 +132,38 @@ impl ConsoleCall<'_> {
             form,
             is_sent,
             now: browser.now,
-            peer,
+            peer: login.peer,
             terms: login.terms,
             browser: &browser.name,
             request_id: self.request_id,
         };
         dispatch::answer(&request).await
+    }
+
+    /// The principal whose session the browser has, as it is at this moment; `None` without a session.
+    async fn principal(&self, browser: &BrowserRequest) -> Result<Option<Granted>, Refusal> {
+        let Some(cookie) = &browser.cookie else { return Ok(None) };
+        let (access, peer) = (&self.console.access, self.peer(browser));
+        match access.authorize_session(cookie, None, Entry::Console, peer).await {
+            SessionDecision::Allowed(granted) => Ok(Some(granted)),
+            SessionDecision::NoSession | SessionDecision::Lacks(_) => Ok(None),
+            SessionDecision::Unavailable(why) => Err(why.into()),
+        }
+    }
+
+    fn login_page<'a>(&'a self, browser: &'a BrowserRequest, pages: &'a PageSite) -> LoginPage<'a> {
+        let (idle, lifetime) = (pages.settings.session_idle, pages.settings.session_lifetime);
+        LoginPage {
+            console: self.console,
+            site: &pages.view,
+            place: browser.place.clone(),
+            takes_cookies: browser.cookie_name.is_some(),
+            encrypted: self.console.tls_port.and_then(|port| encrypted(&browser.place, port)),
+            terms: SessionTerms { idle, lifetime },
+            peer: self.peer(browser),
+            browser: &browser.name,
+            request_id: self.request_id,
+        }
     }
 
     /// Shows the login, or logs in. A login ends the session that the browser had before.
@@ -242,6 +246,17 @@ fn without_session(
         true => ConsoleAnswer::see_other(path),
         false => ConsoleAnswer::see_other(format!("{path}?{}", parameters.join("&"))),
     }
+}
+
+/// The address with HTTPS, if the host is one that can stand in an address.
+fn encrypted(place: &str, port: u16) -> Option<String> {
+    let host = match place.rsplit_once(':') {
+        Some((host, digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => place,
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    (!host.is_empty() && host.bytes().all(is_plain)).then(|| format!("https://{host}{port}/"))
 }
 
 fn response(answer: ConsoleAnswer, browser: &BrowserRequest) -> PageResponse {

@@ -3,7 +3,7 @@
 use super::answer::ConsoleAnswer;
 use super::credential_form::CredentialForm;
 use super::credential_words;
-use super::form_fault::{FormFault, FormField};
+use super::form_fault::{FaultField, FormFault};
 use super::handover::{self, NewLogin};
 use super::page_request::{PageRequest, PageResult, errors};
 use crate::domain::{AccountError, CredentialId, PermissionEdit, Permissions};
@@ -25,7 +25,8 @@ pub async fn answer(request: &PageRequest<'_>) -> PageResult {
             None => CredentialForm {
                 name: String::new(),
                 note: String::new(),
-                permissions: Permissions::NONE,
+                // As for the API and the command line.
+                permissions: rights,
                 choice: PasswordChoice::Generated,
             },
         };
@@ -80,7 +81,7 @@ fn taken(is_of_account: bool) -> FormFault {
                    it was added the first time. Its password is not shown again: open it in the list and give it a new one, or \
                    choose another username."
                 .to_owned(),
-            field: FormField::Username,
+            field: FaultField::Username,
             ..fault
         },
         false => fault,

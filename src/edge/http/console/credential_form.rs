@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::form_fault::{FormFault, FormField};
+use super::form_fault::{FaultField, FormFault};
 use crate::domain::{Permission, Permissions, generated_password};
 use crate::edge::http::pages::views::PasswordChoice;
 use crate::wire::PageForm;
@@ -43,12 +43,14 @@ impl CredentialForm {
     pub fn password(&self, form: &PageForm) -> Result<Option<Zeroizing<String>>, FormFault> {
         match self.choice {
             PasswordChoice::Keep => Ok(None),
-            PasswordChoice::Generated => match generated_password(|bytes| getrandom::fill(bytes)) {
+            PasswordChoice::Generated => match generated_password(getrandom::fill) {
                 Ok(Some(password)) => Ok(Some(password)),
                 Ok(None) | Err(_) => Err(FormFault::without_random_numbers()),
             },
             PasswordChoice::Typed => match form.get("password").unwrap_or_default() {
-                "" => Err(FormFault::invalid(FormField::Password, "Type a password, or have one generated.")),
+                "" => {
+                    Err(FormFault::invalid(FaultField::Password, "Type a password, or have one generated."))
+                }
                 typed => Ok(Some(Zeroizing::new(typed.to_owned()))),
             },
         }

@@ -2,7 +2,7 @@
 
 use super::answer::ConsoleAnswer;
 use super::credential_words;
-use super::list_address::{LIMITS, ListAddress};
+use super::list_address::{LIMITS, ListAddress, state_word};
 use super::page_request::{PageRequest, PageResult};
 use crate::domain::{Permission, Permissions, UseState};
 use crate::edge::http::pages::views::{CredentialsView, EmptyList, ListChoice, ListLink, Section};
@@ -53,7 +53,7 @@ fn permissions(address: &ListAddress) -> Vec<ListChoice> {
 
 fn states(address: &ListAddress) -> Vec<ListChoice> {
     let choice = |state: Option<UseState>| ListChoice {
-        value: state.map_or("", UseState::as_str),
+        value: state.map_or("", state_word),
         text: match state {
             None => "All states",
             Some(UseState::Active) => "Active",
@@ -87,7 +87,7 @@ fn total(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -7,7 +7,7 @@ use crate::state::cluster::Unconfirmed;
 
 /// A field of a form that an error belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FormField {
+pub enum FaultField {
     /// The username of a credential.
     Username,
     /// Its new password.
@@ -26,18 +26,18 @@ pub enum FormField {
     Form,
 }
 
-impl FormField {
+impl FaultField {
     /// The `id` of the field in the page; empty for the whole form.
     pub const fn id(self) -> &'static str {
         match self {
-            FormField::Username => "username",
-            FormField::Password => "password",
-            FormField::Permissions => "permissions",
-            FormField::Note => "note",
-            FormField::Confirm => "confirm",
-            FormField::Current => "current",
-            FormField::Again => "again",
-            FormField::Form => "",
+            FaultField::Username => "username",
+            FaultField::Password => "password",
+            FaultField::Permissions => "permissions",
+            FaultField::Note => "note",
+            FaultField::Confirm => "confirm",
+            FaultField::Current => "current",
+            FaultField::Again => "again",
+            FaultField::Form => "",
         }
     }
 }
@@ -48,8 +48,8 @@ pub struct FormFault {
     /// The status of the answer.
     pub status: u16,
     /// The field at which it stands.
-    pub field: FormField,
-    /// One or more sentences.
+    pub field: FaultField,
+    /// The text: one or more sentences.
     pub text: String,
     /// The value of `Retry-After` in seconds, if trying again may help.
     pub retry_after: Option<u64>,
@@ -57,7 +57,7 @@ pub struct FormFault {
 
 impl FormFault {
     /// An invalid value of a field.
-    pub fn invalid(field: FormField, text: impl Into<String>) -> FormFault {
+    pub fn invalid(field: FaultField, text: impl Into<String>) -> FormFault {
         FormFault { status: 422, field, text: text.into(), retry_after: None }
     }
 
@@ -65,13 +65,13 @@ impl FormFault {
     pub fn stale() -> FormFault {
         FormFault::with_status(
             409,
-            FormField::Form,
+            FaultField::Form,
             "You have logged in again since this page was opened. Nothing was changed. Check the values, and send the form again.",
         )
     }
 
     /// A password of the principal that was not accepted.
-    pub fn of_denial(field: FormField, denial: Denial) -> FormFault {
+    pub fn of_denial(field: FaultField, denial: Denial) -> FormFault {
         match denial {
             Denial::Throttled(delay) => {
                 let seconds = delay.as_millis().div_ceil(1000).max(1) as u64;
@@ -88,7 +88,7 @@ impl FormFault {
     }
 
     /// A password of the principal that could not be checked.
-    pub fn unchecked(field: FormField) -> FormFault {
+    pub fn unchecked(field: FaultField) -> FormFault {
         let text = "Your password can’t be checked at the moment. Nothing was changed. Try again.";
         FormFault { field, ..FormFault::failure(text) }
     }
@@ -96,12 +96,12 @@ impl FormFault {
     /// The values of a form that was sent after its session had ended.
     pub fn resumed() -> FormFault {
         let text = "Your session had ended when you sent this form, so nothing was changed. Check the values, and send it again.";
-        FormFault::with_status(200, FormField::Form, text)
+        FormFault::with_status(200, FaultField::Form, text)
     }
 
     /// A form that changes nothing.
     pub fn unchanged() -> FormFault {
-        FormFault::invalid(FormField::Form, "The form is the same as what is stored.")
+        FormFault::invalid(FaultField::Form, "The form is the same as what is stored.")
     }
 
     /// A system without random numbers.
@@ -113,15 +113,15 @@ impl FormFault {
 
     /// Returns true if the fault concerns the whole page.
     pub fn is_above_page(&self) -> bool {
-        self.field == FormField::Form
+        self.field == FaultField::Form
     }
 
     /// An error that has nothing to do with the request.
     fn failure(text: impl Into<String>) -> FormFault {
-        FormFault { status: 503, field: FormField::Form, text: text.into(), retry_after: Some(1) }
+        FormFault { status: 503, field: FaultField::Form, text: text.into(), retry_after: Some(1) }
     }
 
-    fn with_status(status: u16, field: FormField, text: &str) -> FormFault {
+    fn with_status(status: u16, field: FaultField, text: &str) -> FormFault {
         FormFault { status, field, text: text.to_owned(), retry_after: None }
     }
 }
@@ -130,15 +130,15 @@ impl From<&ManagementError> for FormFault {
     fn from(error: &ManagementError) -> FormFault {
         match error {
             ManagementError::Username(error) => {
-                FormFault::invalid(FormField::Username, username_words(*error))
+                FormFault::invalid(FaultField::Username, username_words(*error))
             }
             ManagementError::Password(error) => {
-                FormFault::invalid(FormField::Password, password_words(*error))
+                FormFault::invalid(FaultField::Password, password_words(*error))
             }
             ManagementError::Permissions(error) => {
-                FormFault::invalid(FormField::Permissions, permissions_words(error))
+                FormFault::invalid(FaultField::Permissions, permissions_words(error))
             }
-            ManagementError::Note(error) => FormFault::invalid(FormField::Note, note_words(*error)),
+            ManagementError::Note(error) => FormFault::invalid(FaultField::Note, note_words(*error)),
             ManagementError::NotAllowed(error) => account_words(*error),
             ManagementError::Busy => FormFault::failure(
                 "Too many passwords are waiting to be hashed. Nothing has changed. Try again in a moment.",
@@ -206,41 +206,41 @@ fn account_words(error: AccountError) -> FormFault {
     match error {
         AccountError::NameTaken => FormFault::with_status(
             409,
-            FormField::Username,
+            FaultField::Username,
             "This username is taken, by a credential or by an account. Choose another one.",
         ),
         AccountError::NoSuchCredential => FormFault::with_status(
             404,
-            FormField::Form,
+            FaultField::Form,
             "This credential no longer exists. Somebody has removed it in the meantime.",
         ),
         AccountError::NoSuchAccount => {
-            FormFault::with_status(403, FormField::Form, "This account no longer exists.")
+            FormFault::with_status(403, FaultField::Form, "This account no longer exists.")
         }
         AccountError::Suspended => FormFault::with_status(
             403,
-            FormField::Form,
+            FaultField::Form,
             "This account is suspended, so nothing can be changed.",
         ),
         AccountError::NoSuchSession => {
-            FormFault::with_status(404, FormField::Form, "This session has ended already.")
+            FormFault::with_status(404, FaultField::Form, "This session has ended already.")
         }
         AccountError::LoginChanged => FormFault::with_status(
             409,
-            FormField::Form,
+            FaultField::Form,
             "The password was changed in the meantime. Log in again.",
         ),
         AccountError::ConditionFailed => FormFault::with_status(
             409,
-            FormField::Form,
+            FaultField::Form,
             "Somebody has changed this credential since you opened the page. The current state is above the form. Check it, and send \
              the form again.",
         ),
         AccountError::TooManyAtOnce => {
-            FormFault::with_status(422, FormField::Form, "At most 200 credentials can be removed at once.")
+            FormFault::with_status(422, FaultField::Form, "At most 200 credentials can be removed at once.")
         }
         AccountError::AboveRights(permission) => FormFault::invalid(
-            FormField::Permissions,
+            FaultField::Permissions,
             format!("The permission {permission} is not among the rights of your account."),
         ),
     }
@@ -261,15 +261,16 @@ mod tests {
     #[test]
     fn an_error_stands_at_its_field() {
         for (error, status, field) in [
-            (UsernameError::Length.into(), 422, FormField::Username),
-            (PasswordError::NoDigit.into(), 422, FormField::Password),
-            (AccountError::AboveRights(Permission::Web).into(), 422, FormField::Permissions),
-            (AccountError::NameTaken.into(), 409, FormField::Username),
-            (AccountError::NoSuchCredential.into(), 404, FormField::Form),
-            (AccountError::Suspended.into(), 403, FormField::Form),
-            (ManagementError::Busy, 503, FormField::Form),
+            (UsernameError::Length.into(), 422, FaultField::Username),
+            (PasswordError::NoDigit.into(), 422, FaultField::Password),
+            (AccountError::AboveRights(Permission::Web).into(), 422, FaultField::Permissions),
+            (AccountError::NameTaken.into(), 409, FaultField::Username),
+            (AccountError::NoSuchCredential.into(), 404, FaultField::Form),
+            (AccountError::Suspended.into(), 403, FaultField::Form),
+            (ManagementError::Busy, 503, FaultField::Form),
         ] {
-            let fault = fault(error);
+            let error: ManagementError = error;
+            let fault = FormFault::from(&error);
             assert_eq!((fault.status, fault.field), (status, field), "{}", fault.text);
             assert_eq!(fault.retry_after.is_some(), status == 503);
         }

@@ -35,7 +35,7 @@ impl ListAddress {
         ListAddress {
             search: text("q").trim().chars().take(LONGEST_SEARCH).collect(),
             permission: Permission::from_name(text("permission")),
-            state: UseState::of_word(text("state")),
+            state: UseState::ALL.into_iter().find(|state| state_word(*state) == text("state")),
             limit: limit.unwrap_or(LIMITS[0]),
             cursor: text("at").parse().ok(),
         }
@@ -64,7 +64,7 @@ impl std::fmt::Display for ListAddress {
             query.push(format!("q={}", encoded(&self.search)));
         }
         query.extend(self.permission.map(|permission| format!("permission={permission}")));
-        query.extend(self.state.map(|state| format!("state={}", state.as_str())));
+        query.extend(self.state.map(|state| format!("state={}", state_word(state))));
         if self.limit != LIMITS[0] {
             query.push(format!("limit={}", self.limit));
         }
@@ -73,6 +73,15 @@ impl std::fmt::Display for ListAddress {
             true => f.write_str(PATH),
             false => write!(f, "{PATH}?{}", query.join("&")),
         }
+    }
+}
+
+/// Returns the word of a state in an address.
+pub const fn state_word(state: UseState) -> &'static str {
+    match state {
+        UseState::Active => "active",
+        UseState::Unused => "unused",
+        UseState::NeverUsed => "never",
     }
 }
 
@@ -96,7 +105,7 @@ mod tests {
         for query in [
             "/credentials",
             "/credentials?q=jo%2Bhn",
-            "/credentials?q=%3Cb%3E%26x%3D1&permission=web&state=never-used&limit=200&at=gt%3Ajohn",
+            "/credentials?q=%3Cb%3E%26x%3D1&permission=web&state=never&limit=200&at=gt%3Ajohn",
         ] {
             let read = address(query.split_once('?').map_or("", |(_, query)| query));
             assert_eq!(read.to_string(), query);

@@ -2,7 +2,7 @@
 
 use super::answer::{ConsoleAnswer, CookieChange};
 use super::credential_words;
-use super::form_fault::{FormFault, FormField};
+use super::form_fault::{FaultField, FormFault};
 use super::notice;
 use super::page_request::{PageRequest, PageResult, errors};
 use super::route::ConsoleRoute;
@@ -31,12 +31,12 @@ async fn change(request: &PageRequest<'_>) -> Result<ConsoleAnswer, FormFault> {
     let value = |name| request.form.get(name).unwrap_or_default();
     let (current, password) = (value("current"), value("password"));
     if password != value("again") {
-        return Err(FormFault::invalid(FormField::Again, "The two new passwords are not the same."));
+        return Err(FormFault::invalid(FaultField::Again, "The two new passwords are not the same."));
     }
     // Before the old password is checked, which may be throttled.
     NewPassword::parse_chosen(password.as_bytes())
         .map_err(|error| FormFault::from(&ManagementError::from(error)))?;
-    request.confirm(FormField::Current, current).await?;
+    request.confirm(FaultField::Current, current).await?;
     let (credentials, origin) = (&request.console.credentials, request.origin());
     let changed = credentials.change_own_password(&request.granted, password.as_bytes(), origin).await;
     let effect = changed.map_err(|error| FormFault::from(&error))?;

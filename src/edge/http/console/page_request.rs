@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::answer::ConsoleAnswer;
-use super::form_fault::{FormFault, FormField};
+use super::form_fault::{FaultField, FormFault};
 use super::notice;
 use super::route::ConsoleRoute;
 use super::services::Console;
@@ -171,7 +171,7 @@ impl<'a> PageRequest<'a> {
             return Err(FormFault::stale());
         }
         match self.asks_confirmation() {
-            true => self.confirm(FormField::Confirm, self.form.get("confirm").unwrap_or_default()).await,
+            true => self.confirm(FaultField::Confirm, self.form.get("confirm").unwrap_or_default()).await,
             false => Ok(()),
         }
     }
@@ -180,7 +180,7 @@ impl<'a> PageRequest<'a> {
     ///
     /// # Errors
     /// The fault to be shown at the field.
-    pub async fn confirm(&self, field: FormField, password: &str) -> Result<(), FormFault> {
+    pub async fn confirm(&self, field: FaultField, password: &str) -> Result<(), FormFault> {
         if password.is_empty() {
             return Err(FormFault::invalid(field, "Enter your password."));
         }

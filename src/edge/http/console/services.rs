@@ -18,6 +18,8 @@ pub struct Console {
     pub activity: Arc<Activity>,
     /// The addresses at which credentials are used.
     pub endpoints: Endpoints,
+    /// The port of the console with TLS, if it has one.
+    pub tls_port: Option<u16>,
     /// True if there may be other nodes, of whose denials this one knows nothing.
     pub has_other_nodes: bool,
     /// The start of this process in seconds since 1970.

@@ -2,7 +2,7 @@
 
 use super::answer::{ConsoleAnswer, CookieChange};
 use super::browser_words::browser_words;
-use super::form_fault::{FormFault, FormField};
+use super::form_fault::{FaultField, FormFault};
 use super::page_request::{PageRequest, PageResult, errors};
 use super::route::ConsoleRoute;
 use crate::domain::{AccountError, Entry, Session, SessionId};
@@ -82,7 +82,7 @@ async fn check(request: &PageRequest<'_>, heading: &str, text: &str, button: &st
     }
     match request.check_form().await {
         Ok(()) => None,
-        Err(fault) if fault.field == FormField::Confirm => Some(asks(Some(&fault))),
+        Err(fault) if fault.field == FaultField::Confirm => Some(asks(Some(&fault))),
         Err(fault) => Some(show_with(request, Some(&fault)).await),
     }
 }

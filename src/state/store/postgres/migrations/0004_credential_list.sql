@@ -1,8 +1,9 @@
 -- Functions keep the search path of this moment, as those of the first migration.
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- Pages of the credentials of an account, in the order of their names.
-CREATE INDEX principal_by_name ON principal (account_id, lower(name));
+-- Pages of the credentials of an account, in the order of their names. Not the expression of principal_name_taken: a planner that
+-- expects most rows to be of that account would read the names of all others by that index.
+CREATE INDEX principal_by_name ON principal (account_id, lower(name || ''));
 
 -- The version of a row. Each statement that changes what is shown of it raises the number, by whatever tool and version of Gatepost.
 ALTER TABLE principal ADD COLUMN version BIGINT NOT NULL DEFAULT 1;

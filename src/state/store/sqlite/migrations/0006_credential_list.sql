@@ -1,5 +1,6 @@
--- Pages of the credentials of an account, in the order of their names.
-CREATE INDEX principal_by_name ON principal (account_id, lower(name));
+-- Pages of the credentials of an account, in the order of their names. Not the expression of principal_name_taken: a planner that
+-- expects most rows to be of that account would read the names of all others by that index.
+CREATE INDEX principal_by_name ON principal (account_id, lower(name || ''));
 
 -- The version of a row. Each statement that changes what is shown of it raises the number, by whatever tool.
 ALTER TABLE principal ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
