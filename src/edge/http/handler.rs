@@ -207,7 +207,7 @@ impl Underway<'_> {
         if let Some(credentials) = managing {
             let user = &self.user;
             let call = management::Call { site, credentials, client, plan, request_id, user };
-            // Its future is four times as large as that of any other request.
+            // On the heap as well: its future is the largest.
             return Ok(FirstStep::Answered(Box::pin(call.answer(session, &target)).await));
         }
         let route = route.map_err(ambiguous)?;
