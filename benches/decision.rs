@@ -1,5 +1,5 @@
 //! The cost of a decision, on one thread and on two: one that the cache answers, with 50,000 principals in it, and one that the
-//! connection remembers.
+//! connection remembers. The same by the cookies of 50,000 sessions.
 //!
 //! `cargo bench --bench decision`. The last lines give the figures that are wanted, and whether they are there: the medians
 //! on one thread, and how much more two threads do. It fails where one of them isn't.
@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use gatepost::config::{AuthSettings, StoreSettings, StoreUrl};
-use gatepost::domain::{Entry, Permission, PermissionEdit, Permissions, Presented, StoredHash, Username};
+use gatepost::domain::{
+    Entry, Permission, PermissionEdit, Permissions, Presented, PrincipalId, SessionCookie, SessionToken,
+    StoredHash, Username,
+};
 use gatepost::service::access::ConnectionMemory;
-use gatepost::service::{Access, Decision};
+use gatepost::service::{Access, Decision, SessionDecision};
 use gatepost::state::store::{Authority, NewCredential, Store};
 use gatepost::state::{Epochs, Hasher, Metrics};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -37,12 +40,17 @@ const CONNECTIONS: usize = 32;
 /// The most that a decision may take on one thread, in nanoseconds: from the cache, and remembered.
 const MOST_CACHED: f64 = 700.0;
 const MOST_REMEMBERED: f64 = 250.0;
+/// The same by a session: its cookie is parsed as well, for each request.
+const MOST_SESSION_CACHED: f64 = 700.0;
+const MOST_SESSION_REMEMBERED: f64 = 300.0;
 /// The least that two threads do with what is remembered, in what one does.
 const LEAST_REMEMBERED: f64 = 1.9;
 
 struct Warm {
     access: Arc<Access>,
     names: Vec<String>,
+    /// The values of the cookies, of one session for each name.
+    cookies: Vec<String>,
 }
 
 impl Warm {
@@ -60,6 +68,25 @@ impl Warm {
         let granted =
             self.access.check_remembered(&connections[nth], &presented, Permission::Api, Entry::Api);
         granted.is_some()
+    }
+
+    /// By a session, as the gate asks.
+    fn check_session(&self, memory: &ConnectionMemory, nth: usize) -> bool {
+        let cookie = black_box(self.cookies[nth % PRINCIPALS].as_bytes());
+        let Some(cookie) = SessionCookie::parse(cookie) else { return false };
+        self.access.check_session(memory, &cookie, Permission::Web, Entry::Web).is_some()
+    }
+
+    fn check_remembered_session(&self, connections: &[ConnectionMemory], nth: usize) -> bool {
+        let nth = nth % connections.len();
+        self.check_session(&connections[nth], nth)
+    }
+
+    /// Connections that remember a session.
+    fn browsers(&self) -> Vec<ConnectionMemory> {
+        let connections: Vec<_> = (0..CONNECTIONS).map(|_| ConnectionMemory::default()).collect();
+        assert!((0..3 * CONNECTIONS).all(|nth| self.check_remembered_session(&connections, nth)));
+        connections
     }
 
     /// Connections that remember.
@@ -98,6 +125,21 @@ fn main() -> ExitCode {
             runtime.block_on(decision)
         });
     });
+    // One connection that presents another session each time, so that it remembers none.
+    let proxy = ConnectionMemory::default();
+    criterion.bench_function("decision/session, cached", |bencher| {
+        bencher.iter(|| {
+            nth += 1;
+            assert!(warm.check_session(&proxy, nth));
+        });
+    });
+    let browsers = warm.browsers();
+    criterion.bench_function("decision/session, remembered", |bencher| {
+        bencher.iter(|| {
+            nth += 1;
+            assert!(warm.check_remembered_session(&browsers, nth));
+        });
+    });
     criterion.final_summary();
 
     println!("median of {TURNS} turns, and the middle half of them:");
@@ -106,6 +148,13 @@ fn main() -> ExitCode {
     let check = |connections: &Vec<ConnectionMemory>, nth| warm.check_remembered(connections, nth);
     let (remembered, ratio) =
         report("a decision that the connection remembers", &turns(connections.each_ref(), check));
+    let proxies = [ConnectionMemory::default(), ConnectionMemory::default()];
+    let check = |memory: &ConnectionMemory, nth| warm.check_session(memory, nth);
+    let (session_cached, _) = report("a session from the cache", &turns(proxies.each_ref(), check));
+    let browsers = [warm.browsers(), warm.browsers()];
+    let check = |connections: &Vec<ConnectionMemory>, nth| warm.check_remembered_session(connections, nth);
+    let (session_remembered, session_ratio) =
+        report("a session that the connection remembers", &turns(browsers.each_ref(), check));
     // What the machine gives to two threads that share nothing: the most that can be had.
     report("hashing alone, for comparison", &turns([(), ()], |(), nth| hashes(nth)));
     let verdict = |met| if met { "yes" } else { "no" };
@@ -115,6 +164,18 @@ fn main() -> ExitCode {
         (
             format!("two threads, remembered: at least {LEAST_REMEMBERED:.2} times one is wanted"),
             ratio >= LEAST_REMEMBERED,
+        ),
+        (
+            format!("a session from the cache: at most {MOST_SESSION_CACHED:.0} ns is wanted"),
+            session_cached <= MOST_SESSION_CACHED,
+        ),
+        (
+            format!("a session, remembered: at most {MOST_SESSION_REMEMBERED:.0} ns is wanted"),
+            session_remembered <= MOST_SESSION_REMEMBERED,
+        ),
+        (
+            format!("two threads, sessions, remembered: at least {LEAST_REMEMBERED:.2} times one is wanted"),
+            session_ratio >= LEAST_REMEMBERED,
         ),
     ];
     for (what, met) in &wanted {
@@ -240,7 +301,8 @@ async fn warm(folder: &Path) -> Warm {
     let settings = AuthSettings { throttle: false, ..AuthSettings::default() };
     let access =
         Access::new(store, hasher, Arc::new(Epochs::new()), metrics, &settings).expect("random numbers");
-    let warm = Warm { access: Arc::new(access), names: (0..PRINCIPALS).map(name).collect() };
+    let cookies = sessions(&file).await;
+    let warm = Warm { access: Arc::new(access), names: (0..PRINCIPALS).map(name).collect(), cookies };
     // All have one stored hash and one password, so that those who come at once share one password check.
     for some in warm.names.chunks(500) {
         let mut checks = JoinSet::new();
@@ -255,7 +317,43 @@ async fn warm(folder: &Path) -> Warm {
         }
         checks.join_all().await;
     }
+    for cookie in &warm.cookies {
+        let cookie = SessionCookie::parse(cookie.as_bytes()).expect("a cookie");
+        let source = std::net::IpAddr::from([192, 0, 2, 1]);
+        let decision =
+            warm.access.authorize_session(&cookie, Some(Permission::Web), Entry::Web, source).await;
+        assert!(matches!(decision, SessionDecision::Allowed(_)), "{decision:?}");
+    }
     warm
+}
+
+/// Begins a session of each principal but the account holder. Returns the values of the cookies.
+async fn sessions(file: &Path) -> Vec<String> {
+    let options = SqliteConnectOptions::new().filename(file);
+    let mut connection = SqliteConnection::connect_with(&options).await.expect("the store opens again");
+    let ids: Vec<i64> =
+        sqlx::query_scalar("SELECT id FROM principal WHERE account_id IS NOT NULL ORDER BY id")
+            .fetch_all(&mut connection)
+            .await
+            .expect("principals");
+    let mut adding = connection.begin().await.expect("a transaction");
+    let mut cookies = Vec::new();
+    for id in ids {
+        let token = SessionToken::new(blake3::hash(&id.to_le_bytes()).as_bytes().to_owned().into());
+        let cookie = SessionCookie::new(PrincipalId(id), token);
+        sqlx::query(
+            "INSERT INTO session (principal_id, entry, digest, created_at, confirmed_at, used_at, idle_until, ends_at, source, browser) \
+             VALUES ($1, 'web', $2, 0, 0, 0, 9000000000, 9000000000, '192.0.2.1', '')",
+        )
+        .bind(id)
+        .bind(cookie.digest().to_hex())
+        .execute(&mut *adding)
+        .await
+        .expect("added");
+        cookies.push(cookie.to_value().to_string());
+    }
+    adding.commit().await.expect("committed");
+    cookies
 }
 
 /// Adds the principals after the first one, each a copy of it.

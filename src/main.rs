@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use gatepost::cli::{
-    Arguments, Command, REFUSED, account, check, cluster, completions, credential, demo, find, man,
+    Arguments, Command, REFUSED, account, check, cluster, completions, credential, demo, find, man, session,
 };
 use gatepost::config::{Config, ConfigError, ConfigErrors};
 use gatepost::server::{self, ConfigSource, Gateway, LastLines, Signals, StartError, complain};
@@ -87,6 +87,11 @@ fn execute(arguments: Arguments, runtime: &Runtime, signals: Option<Signals>) ->
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
             start_log(&config)?;
             Ok(runtime.block_on(credential::run(command, &config))?)
+        }
+        Command::Session(command) => {
+            let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            start_log(&config)?;
+            Ok(runtime.block_on(session::run(command, &config))?)
         }
         Command::Cluster(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };

@@ -11,6 +11,7 @@ use super::credential::CredentialCommand;
 use super::demo::DemoOptions;
 use super::find::FindOptions;
 use super::man::ManOptions;
+use super::session::SessionCommand;
 
 /// A gateway for APIs, dashboards and mail that checks the login of every request and every message.
 ///
@@ -42,6 +43,9 @@ pub enum Command {
     /// Manage the credentials of an account.
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// List and end the sessions of browsers.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Show and set what concerns all gateways on one store.
     #[command(subcommand)]
     Cluster(ClusterCommand),

@@ -17,6 +17,7 @@ pub mod man;
 pub mod output;
 pub mod password;
 pub mod services;
+pub mod session;
 mod sink;
 
 pub use arguments::{Arguments, Command};

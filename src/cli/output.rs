@@ -6,7 +6,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::domain::{Credential, Permission, Permissions, Principal, PrincipalKind};
+use crate::domain::{Credential, Permission, Permissions, Principal, PrincipalKind, Session};
 use crate::server::complain;
 use crate::state::cluster::{ClusterNodes, FleetNode, SocketNode};
 use crate::state::store::Account;
@@ -53,6 +53,17 @@ struct PrincipalItem<'a> {
     stored_permissions: Bits,
     account_rights: Bits,
     account_active: bool,
+}
+
+#[derive(Serialize)]
+struct SessionItem<'a> {
+    id: i64,
+    entry: &'a str,
+    created_at: String,
+    used_at: String,
+    ends_at: String,
+    source: String,
+    browser: &'a str,
 }
 
 #[derive(Serialize)]
@@ -113,6 +124,35 @@ impl<W: Write> Listing<W> {
             "ID", "NAME", "PERMISSIONS", "STORED", "ACCOUNT", "ADDED"
         );
         Listing::begin(out, json, &titles)
+    }
+
+    /// Begins a listing of sessions.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn of_sessions(out: W, json: bool) -> io::Result<Listing<W>> {
+        let titles = format!(
+            "{:>8}  {:<8} {:<20} {:<20} {:<20} {:<24} BROWSER",
+            "ID", "ENTRY", "LOGIN", "LAST USE", "END", "SOURCE"
+        );
+        Listing::begin(out, json, &titles)
+    }
+
+    /// Writes a session.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn session(&mut self, session: &Session) -> io::Result<()> {
+        let (id, entry, browser) = (session.id.0, session.entry.as_str(), session.browser.as_str());
+        let [created_at, used_at, ends_at] = [session.created_at, session.used_at, session.ends_at].map(time);
+        let source = session.source.to_string();
+        if !self.json {
+            return writeln!(
+                self.out,
+                "{id:>8}  {entry:<8} {created_at:<20} {used_at:<20} {ends_at:<20} {source:<24} {browser}"
+            );
+        }
+        self.item(&SessionItem { id, entry, created_at, used_at, ends_at, source, browser })
     }
 
     /// Begins a listing of gateways.

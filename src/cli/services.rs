@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::CommandError;
 use super::output::say;
 use crate::config::Config;
-use crate::service::{Accounts, Credentials, ManagementError, Mutations, Origin};
+use crate::service::{Accounts, Credentials, ManagementError, Mutations, OpenSessions, Origin};
 use crate::state::cluster::{self, Cluster};
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
@@ -16,6 +16,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// Credentials.
     pub credentials: Credentials,
+    /// Sessions of browsers.
+    pub sessions: OpenSessions,
     /// The running gateways.
     pub cluster: Arc<Cluster>,
     store: Store,
@@ -64,7 +66,8 @@ impl Services {
             Mutations::new(store.clone(), hasher, Arc::new(Epochs::new()), cluster.clone(), metrics);
         Ok(Services {
             accounts: Accounts::new(mutations.clone(), Origin::CommandLine),
-            credentials: Credentials::new(mutations),
+            credentials: Credentials::new(mutations.clone()),
+            sessions: OpenSessions::new(mutations),
             cluster,
             store,
         })

@@ -64,16 +64,25 @@ impl AuditAction {
 
     /// Returns true for an action that a gateway does itself. Those on accounts belong to the command line, a process without metrics.
     pub const fn is_counted(self) -> bool {
-        matches!(
-            self,
+        !self.entries().is_empty()
+    }
+
+    /// The entries at which it is asked for.
+    pub const fn entries(self) -> &'static [Entry] {
+        match self {
             AuditAction::CredentialGet
-                | AuditAction::CredentialAdd
-                | AuditAction::CredentialEdit
-                | AuditAction::CredentialRemove
-                | AuditAction::SessionBegin
-                | AuditAction::SessionEnd
-                | AuditAction::SessionConfirm
-        )
+            | AuditAction::CredentialAdd
+            | AuditAction::CredentialEdit
+            | AuditAction::CredentialRemove => &[Entry::Api, Entry::Console],
+            AuditAction::SessionBegin | AuditAction::SessionEnd => &[Entry::Web, Entry::Console],
+            AuditAction::SessionConfirm => &[Entry::Console],
+            AuditAction::AccountAdd
+            | AuditAction::AccountPassword
+            | AuditAction::AccountRights
+            | AuditAction::AccountSuspend
+            | AuditAction::AccountResume
+            | AuditAction::AccountRemove => &[],
+        }
     }
 
     /// The word in metrics and log.

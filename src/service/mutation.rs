@@ -127,7 +127,8 @@ impl Mutations {
         cluster: Arc<Cluster>,
         metrics: Arc<Metrics>,
     ) -> Mutations {
-        for action in AuditAction::ALL.into_iter().filter(|action| action.is_counted()) {
+        let can_count = |action: &AuditAction| metrics.has_any(action.entries());
+        for action in AuditAction::ALL.into_iter().filter(can_count) {
             // Where credentials are only asked for, nothing is done, and it counts if they are not shown.
             let asks = action == AuditAction::CredentialGet;
             for outcome in if asks { &OUTCOMES[2..] } else { &OUTCOMES[..] } {

@@ -103,6 +103,7 @@ fn looks() {
     play(
         "looks.js",
         &[
+            "flaws_are_found",
             "the_login",
             "pages_of_the_gate",
             "the_list",

@@ -103,10 +103,6 @@ impl Access {
         metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
             entries.principals() as f64
         });
-        let entries = Arc::clone(&cache);
-        metrics.read_at_scrape("gatepost_cache_sessions", "Sessions in the cache.", move || {
-            entries.live_sessions() as f64
-        });
         metrics.show_trust(&epochs);
         let activity = Arc::new(Activity::default());
         Ok(Access {

@@ -254,12 +254,6 @@ impl Cache {
         self.quiet_denials.insert(&self.keys, proof, circumstance, now);
     }
 
-    /// The number of sessions in it, after the evictions that are due: not for the way of a request.
-    pub fn live_sessions(&self) -> u64 {
-        self.sessions.run_pending_tasks();
-        self.sessions.entry_count()
-    }
-
     /// The number of principals in it, after the evictions that are due: not for the way of a request.
     pub fn principals(&self) -> u64 {
         self.entries.run_pending_tasks();

@@ -210,6 +210,11 @@ impl Metrics {
         self.throttled.with_label_values(&[entry.word(), by.word()]).inc();
     }
 
+    /// Returns true if one of these entries is configured.
+    pub fn has_any(&self, entries: &[Entry]) -> bool {
+        entries.iter().any(|entry| self.requests.has(*entry))
+    }
+
     /// Shows the mutations of such an outcome from now on, although there was none yet. Both words come from a fixed set of the caller's.
     pub fn expect_mutation(&self, action: &'static str, outcome: &'static str) {
         self.mutations.with_label_values(&[action, outcome]);

@@ -85,6 +85,11 @@ impl Requests {
         }
     }
 
+    /// Returns true if the entry is configured.
+    pub fn has(&self, entry: Entry) -> bool {
+        self.entries[entry as usize]
+    }
+
     #[inline]
     pub fn decision(&self, entry: Entry, permission: Option<Permission>, outcome: DecisionOutcome) {
         self.decisions.add(decided(entry, permission) * OUTCOMES.len() + outcome.index(), 1);

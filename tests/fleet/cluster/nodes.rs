@@ -47,7 +47,7 @@ impl Node {
 }
 
 /// Waits until a node has known the era for the longest lease: revocations wait for no longer than they have to from then on.
-async fn settled(database: &PostgresDatabase<'_>) {
+pub async fn settled(database: &PostgresDatabase<'_>) {
     let settled = async {
         while database.psql("SELECT count(*) FROM node WHERE settled = 1") == "0" {
             tokio::task::yield_now().await;

@@ -4,6 +4,7 @@ mod changes;
 mod details;
 mod pages;
 mod server;
+mod sessions;
 mod uses;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
