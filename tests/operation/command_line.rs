@@ -1,6 +1,7 @@
 //! `gatepost account` and `gatepost credential`, as processes of their own beside a running gateway's state.
 
 mod definition;
+mod sessions;
 
 use std::io::Write;
 use std::path::Path;
