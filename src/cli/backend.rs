@@ -1,4 +1,5 @@
-//! The demo's HTTP backends: the API answers every request with what it received, and the dashboard shows browsers a page.
+//! The demo's HTTP backends: the API answers every request with what it received, and the dashboard
+//! is an application of its own.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use super::dashboard::{self, DashboardAnswer};
 use crate::domain::RequestId;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::headers::answer::AnswerHead;
@@ -57,16 +59,22 @@ async fn answer(session: &mut ClientSession, name: &'static str) -> bool {
         .iter()
         .map(|field| (text(field.name).to_ascii_lowercase(), text(field.value).into()))
         .collect();
-    let accept = headers.get("accept").and_then(Value::as_str).unwrap_or_default();
-    if name == "web" && accept.contains("text/html") {
-        let page = Bytes::from(page(&headers));
-        let head = AnswerHead::new(200, "text/html; charset=utf-8", Some(page.len()), &RequestId::default());
-        return respond::write(session, &head, page, PATIENCE).await;
+    let target = text(request.target());
+    let path = target.split('?').next().unwrap_or_default();
+    if name == "web" {
+        if let Some(key) = dashboard::live_key(path, &headers) {
+            dashboard::send_figures(session, key).await;
+            return false;
+        }
+        if let Some(DashboardAnswer { content_type, body }) = dashboard::answer(path, &headers) {
+            let head = AnswerHead::new(200, content_type, Some(body.len()), &RequestId::default());
+            return respond::write(session, &head, body, PATIENCE).await;
+        }
     }
     let received = json!({
         "backend": name,
         "method": request.method().as_str(),
-        "target": text(request.target()),
+        "target": target,
         "headers": headers,
         "body_bytes": length,
         "body": text(&shown),
@@ -75,22 +83,4 @@ async fn answer(session: &mut ClientSession, name: &'static str) -> bool {
     body.push(b'\n');
     let head = AnswerHead::new(200, "application/json", Some(body.len()), &RequestId::default());
     respond::write(session, &head, Bytes::from(body), PATIENCE).await
-}
-
-/// The dashboard's page: who is logged in, as the gate tells it.
-fn page(headers: &Map<String, Value>) -> String {
-    let said = |name: &str| {
-        let value = headers.get(name).and_then(Value::as_str).unwrap_or("-");
-        value.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
-    };
-    format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Dashboard</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"></head>\
-         <body><main><h1>Dashboard</h1><p>This page comes from the backend. Gatepost tells it who is logged in:</p>\
-         <dl><dt>User</dt><dd>{}</dd><dt>Account</dt><dd>{}</dd><dt>Permissions</dt><dd>{}</dd></dl>\
-         <p><a href=\"/-/gatepost/logout\">Log out</a></p></main></body></html>\n",
-        said("x-gatepost-user"),
-        said("x-gatepost-account"),
-        said("x-gatepost-permissions"),
-    )
 }
