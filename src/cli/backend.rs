@@ -1,5 +1,4 @@
-//! The demo's HTTP backends: the API answers every request with what it received, and the dashboard
-//! is an application of its own.
+//! The demo's HTTP backends: the API answers every request with what it received, and the dashboard shows browsers a page.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use super::dashboard::{self, DashboardAnswer};
+use super::dashboard;
 use crate::domain::RequestId;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::headers::answer::AnswerHead;
@@ -17,6 +16,9 @@ use crate::edge::http::respond;
 use crate::edge::net::listener::{self, AdmissionLimits, Connection};
 use crate::edge::net::refused_connections::RefusedConnections;
 use crate::edge::net::source_limit::unlimited;
+
+/// The name of the backend that is a dashboard as well.
+pub const DASHBOARD: &str = "web";
 
 /// The number of bytes of a body that are shown.
 const SHOWN: usize = 2048;
@@ -35,7 +37,15 @@ async fn answer_all(connection: Connection, name: &'static str) {
     let mut session = ClientSession::Http1(Box::new(Http1Client::new(connection.stream)));
     loop {
         let ClientSession::Http1(client) = &mut session else { return };
-        if client.read_head().await != Ok(true) || !answer(&mut session, name).await {
+        if client.read_head().await != Ok(true) {
+            return;
+        }
+        if let Some(key) = dashboard::key_of_live(client.head()).filter(|_| name == DASHBOARD) {
+            // The browser connects again.
+            let _ = dashboard::live(client, &key).await;
+            return;
+        }
+        if !answer(&mut session, name).await {
             return;
         }
         let ClientSession::Http1(client) = &mut session else { return };
@@ -60,16 +70,9 @@ async fn answer(session: &mut ClientSession, name: &'static str) -> bool {
         .map(|field| (text(field.name).to_ascii_lowercase(), text(field.value).into()))
         .collect();
     let target = text(request.target());
-    let path = target.split('?').next().unwrap_or_default();
-    if name == "web" {
-        if let Some(key) = dashboard::live_key(path, &headers) {
-            dashboard::send_figures(session, key).await;
-            return false;
-        }
-        if let Some(DashboardAnswer { content_type, body }) = dashboard::answer(path, &headers) {
-            let head = AnswerHead::new(200, content_type, Some(body.len()), &RequestId::default());
-            return respond::write(session, &head, body, PATIENCE).await;
-        }
+    if let Some((kind, content)) = dashboard::content(&target, &headers).filter(|_| name == DASHBOARD) {
+        let head = AnswerHead::new(200, kind, Some(content.len()), &RequestId::default());
+        return respond::write(session, &head, content, PATIENCE).await;
     }
     let received = json!({
         "backend": name,
