@@ -10,6 +10,7 @@ pub enum RefusalReason {
     MethodNotAllowed,
     OtherHost,
     ServiceWorker,
+    SessionEnded,
     SlowRequest,
     BodyTooLarge,
     HeaderTooLarge,
@@ -52,12 +53,13 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All reasons.
-    pub const ALL: [RefusalReason; 43] = [
+    pub const ALL: [RefusalReason; 44] = [
         RefusalReason::InvalidRequest,
         RefusalReason::NotFound,
         RefusalReason::MethodNotAllowed,
         RefusalReason::OtherHost,
         RefusalReason::ServiceWorker,
+        RefusalReason::SessionEnded,
         RefusalReason::SlowRequest,
         RefusalReason::BodyTooLarge,
         RefusalReason::HeaderTooLarge,
@@ -106,6 +108,7 @@ impl RefusalReason {
             RefusalReason::MethodNotAllowed => "method not allowed",
             RefusalReason::OtherHost => "host name of another entry",
             RefusalReason::ServiceWorker => "service worker",
+            RefusalReason::SessionEnded => "session ended before the response",
             RefusalReason::SlowRequest => "request took too long",
             RefusalReason::BodyTooLarge => "body too large",
             RefusalReason::HeaderTooLarge => "header too large",

@@ -64,7 +64,7 @@ pub fn fill(config: &Path, account: &str, prefix: &str, count: u64) {
             let permissions = PermissionEdit::exactly(
                 ["email", "api,web", "email,api,web"][number as usize % 3].parse().unwrap(),
             );
-            let (name, password) = (format!("{prefix}-{number:03}"), format!("passw0rd-{number}"));
+            let (name, password) = (format!("{prefix}-{number:03}"), format!("many-{number}-of-these"));
             let (username, password) = (name.as_str(), password.as_bytes());
             let note = if number % 2 == 0 { "Of a test" } else { "" };
             let addition = Addition { username, password, permissions, note };

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::common::Gateway;
 use crate::common::backend::{Backend, read_header};
 use crate::common::callers::WEB;
-use crate::common::http::{Connection, get};
-use crate::common::web::{address, dashboard, fetch, log_in, logout_form, open, with};
+use crate::common::http::{Connection, get, request};
+use crate::common::web::{OWN_FORM, address, dashboard, fetch, log_in, logout_form, open, with};
 
 /// The longest time that something may stay open after the change was answered, or the session has run out.
 const A_SECOND: Duration = Duration::from_secs(1);
@@ -77,6 +77,36 @@ fn a_logout_ends_what_the_session_opened_and_nothing_else() {
     assert!(socket.read_within(Duration::from_millis(300)).is_none());
     gateway.log().wait_for(&["tunnel closed", "viewer"]);
     gateway.log().wait_for(&["response broken off", "viewer", "the session has ended"]);
+}
+
+#[test]
+fn a_request_that_waits_for_its_response_ends_with_the_session() {
+    let backend = Backend::handling(|stream, received| {
+        let Some(request) = read_header(stream) else { return };
+        let _ = received.send(request);
+        let _ = std::io::Read::read_to_end(stream, &mut Vec::new());
+    });
+    let gateway = dashboard(&backend, "");
+    let at = address(&gateway);
+    let form = || with(request("POST", "/slow"), &OWN_FORM);
+    for (request, status, words) in [
+        (open("/slow"), 303, ""),
+        (fetch("GET", "/slow"), 401, "may or may not have been carried out"),
+        (fetch("DELETE", "/slow"), 401, "may or may not have been carried out"),
+        (form(), 401, "may or may not have been carried out"),
+    ] {
+        let cookie = log_in(at, WEB);
+        let mut connection = Connection::open(at);
+        connection.write(&request.header("Cookie", &cookie).bytes());
+        backend.next();
+        assert_eq!(logout_form(&cookie).send(at).status, 303);
+        let since = Instant::now();
+        let response = connection.read_response();
+        assert!(since.elapsed() < A_SECOND, "{:?}", since.elapsed());
+        assert_eq!(response.status, status);
+        assert!(response.text().contains(words), "{}", response.text());
+    }
+    gateway.log().wait_for(&["\"refusal\"", "session ended before the response", "viewer"]);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub enum Refusal {
     CrossSite(CredentialPlaces),
     /// A page of another origin had a browser send it, with the cookie of a session.
     OtherOrigin,
+    /// The session ended while the request was in progress, before its response.
+    SessionEnded,
     /// A script that would become a service worker, and could replace the login page.
     ServiceWorker,
     /// Nothing has this name. The text is for the client.
@@ -65,7 +67,10 @@ impl Refusal {
     pub const fn status(&self) -> u16 {
         match self {
             Refusal::Malformed(_) => 400,
-            Refusal::NoCredential | Refusal::BadCredential | Refusal::Unauthenticated(_) => 401,
+            Refusal::NoCredential
+            | Refusal::BadCredential
+            | Refusal::Unauthenticated(_)
+            | Refusal::SessionEnded => 401,
             Refusal::Forbidden(_)
             | Refusal::NotHolder
             | Refusal::CrossSite(_)
@@ -105,6 +110,7 @@ impl Refusal {
             | Refusal::Conflict(_)
             | Refusal::Misdirected
             | Refusal::ServiceWorker
+            | Refusal::SessionEnded
             | Refusal::TooLarge
             | Refusal::HeaderTooLarge
             | Refusal::Unavailable(_)
@@ -142,6 +148,10 @@ impl Refusal {
                 "Cross-site request refused: a session counts only for requests of this origin (Origin, Sec-Fetch-Site)"
                     .into()
             }
+            Refusal::SessionEnded => {
+                "The session ended while the request was in progress, which may or may not have been carried out"
+                    .into()
+            }
             Refusal::ServiceWorker => "Service workers are turned off here (web.service_workers)".into(),
             Refusal::Method(allowed) => format!("Method not allowed: use {allowed}").into(),
             Refusal::Timeout => "The request took too long to arrive".into(),
@@ -172,7 +182,7 @@ impl Refusal {
             Refusal::NoCredential | Refusal::BadCredential => {
                 Some("Basic realm=\"Gatepost\", charset=\"UTF-8\"")
             }
-            Refusal::Unauthenticated(_) => Some("Parameters realm=\"Gatepost\""),
+            Refusal::Unauthenticated(_) | Refusal::SessionEnded => Some("Parameters realm=\"Gatepost\""),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! The way of one request from its header to its response: target, route, authorization, then the proxy or the management API.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -207,7 +208,8 @@ impl Underway<'_> {
         if let Some(credentials) = managing {
             let user = &self.user;
             let call = management::Call { site, credentials, client, plan, request_id, user };
-            return Ok(FirstStep::Answered(call.answer(session, &target).await));
+            // On the heap as well: its future is the largest.
+            return Ok(FirstStep::Answered(Box::pin(call.answer(session, &target)).await));
         }
         let route = route.map_err(ambiguous)?;
         if route.credentials.query && target.has_credential_in_path() {
@@ -372,17 +374,20 @@ impl Underway<'_> {
         let method = &method;
         let forward =
             Forward { client, head: &head, host, is_chunked, upgrade, method, worker, access, server, begun };
-        let running = forward.run(group);
-        let site = handler.site;
-        let (exchange, ended) = match granted.as_ref().filter(|_| is_by_session) {
-            None => running.await?,
-            Some(granted) => tokio::select! {
-                biased;
-                done = running => done?,
-                end = revocation::of_long_response(site, granted, needed) => {
-                    return revocation::cut_off(site, end, *begun);
-                }
-            },
+        let outcome = {
+            let mut running = pin!(forward.run(group));
+            match granted.as_ref().filter(|_| is_by_session) {
+                None => Ok(running.await),
+                Some(granted) => tokio::select! {
+                    biased;
+                    done = running.as_mut() => Ok(done),
+                    end = revocation::of_long_response(handler.site, granted, needed) => Err(end),
+                },
+            }
+        };
+        let (exchange, ended) = match outcome {
+            Ok(done) => done?,
+            Err(end) => return revocation::cut_off(handler.site, end, *begun),
         };
         if matches!(exchange, Exchange::Answered(_)) {
             self.answered = Some(ended);

@@ -48,6 +48,7 @@ fn reason(refusal: &Refusal) -> RefusalReason {
         Refusal::Method(_) => RefusalReason::MethodNotAllowed,
         Refusal::Timeout => RefusalReason::SlowRequest,
         Refusal::Conflict(_) => RefusalReason::NameTaken,
+        Refusal::SessionEnded => RefusalReason::SessionEnded,
         Refusal::ServiceWorker => RefusalReason::ServiceWorker,
         Refusal::Misdirected => RefusalReason::OtherHost,
         Refusal::TooLarge => RefusalReason::BodyTooLarge,

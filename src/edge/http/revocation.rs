@@ -92,6 +92,6 @@ pub fn cut_off(site: &HttpService, end: TunnelEnd, begun: Option<u16>) -> Result
             Ok(Exchange::BrokenOff(BrokenOff { status, by: Side::Gatepost, detail: detail.to_owned() }))
         }
         (None, TunnelEnd::Undecided) => Err(Refusal::Unavailable(Unavailable::Store)),
-        (None, _) => Err(Refusal::NoCredential),
+        (None, _) => Err(Refusal::SessionEnded),
     }
 }

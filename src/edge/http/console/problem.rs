@@ -67,6 +67,7 @@ impl ProblemPage<'_> {
             | Refusal::Misdirected
             | Refusal::OtherOrigin
             | Refusal::ServiceWorker
+            | Refusal::SessionEnded
             | Refusal::HeaderTooLarge
             | Refusal::BadGateway
             | Refusal::GatewayTimeout => ProblemView::refused(site, status, &refusal.reason(), id),

@@ -45,7 +45,8 @@ pub fn answer(
         }));
     }
     let (site, id) = (&pages.view, request_id.as_str());
-    if is_unauthenticated && requester == Requester::Navigation {
+    let has_no_session = is_unauthenticated || *refusal == Refusal::SessionEnded;
+    if has_no_session && requester == Requester::Navigation {
         let target = Target::parse(session.head().target()).ok();
         let next = target.map_or(NextAddress::home(), |target| {
             NextAddress::of(&target.path, target.query.as_deref(), &gate.prefix)

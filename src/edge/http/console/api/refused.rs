@@ -12,7 +12,7 @@ use crate::wire::api::v1::{FaultPlace, Faults, JsonPointer, Problem, ProblemKind
 /// An answer that refuses a request.
 #[derive(Clone, Debug)]
 pub struct ApiRefusal {
-    /// What is said.
+    /// The problem that is told.
     pub problem: Problem,
     /// True if the audit trail has it.
     pub is_audited: bool,
@@ -89,9 +89,10 @@ impl From<Refusal> for ApiRefusal {
     fn from(refusal: Refusal) -> ApiRefusal {
         let kind = match &refusal {
             Refusal::Malformed(_) | Refusal::HeaderTooLarge => ProblemKind::InvalidRequest,
-            Refusal::NoCredential | Refusal::BadCredential | Refusal::Unauthenticated(_) => {
-                ProblemKind::Unauthenticated
-            }
+            Refusal::NoCredential
+            | Refusal::BadCredential
+            | Refusal::Unauthenticated(_)
+            | Refusal::SessionEnded => ProblemKind::Unauthenticated,
             Refusal::Forbidden(_) | Refusal::NotHolder => ProblemKind::NotAccountHolder,
             Refusal::CrossSite(_) | Refusal::OtherOrigin | Refusal::ServiceWorker => ProblemKind::CrossSite,
             Refusal::NotFound(_) => ProblemKind::NotFound,
