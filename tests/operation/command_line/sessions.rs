@@ -33,8 +33,8 @@ impl Place {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_are_listed_and_ended_by_the_operator() {
     let p = Place::new();
-    p.done("account add holder --password-stdin", "passw0rd\n");
-    p.done("credential add john --account holder --password-stdin", "passw0rd\n");
+    p.done("account add holder --password-stdin", "passw0rd-at-home\n");
+    p.done("credential add john --account holder --password-stdin", "passw0rd-at-home\n");
     assert_eq!(p.json("session list john --json"), serde_json::json!([]));
     let mut ids = Vec::new();
     for n in 1..4 {
