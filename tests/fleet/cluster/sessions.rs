@@ -45,6 +45,7 @@ fn log_out(gateway: &Gateway, cookie: &str) {
         .header("cookie", cookie)
         .header("accept", "text/html")
         .send(gateway.address("web.listen"));
+    assert_eq!(page.status, 200, "{:?} {}", page.headers, page.text());
     let text = page.text();
     let token = text.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
     let body = format!("token={}", token.unwrap_or_else(|| panic!("{text}")));
