@@ -22,7 +22,7 @@ pub struct WantedCredential {
 /// A credential that is edited.
 #[derive(Debug)]
 pub struct PlannedEdit {
-    /// Its name, as it is stored.
+    /// The name, as it is stored.
     pub name: String,
     /// The permissions before and after.
     pub permissions: (Permissions, Permissions),
@@ -37,9 +37,9 @@ pub struct PlannedEdit {
 /// A credential that is removed.
 #[derive(Debug)]
 pub struct PlannedRemoval {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its permissions.
+    /// The permissions.
     pub permissions: Permissions,
     /// The credential that was compared with the file.
     pub condition: ChangeCondition,

@@ -1,4 +1,4 @@
-//! What `gatepost credential apply` prints: the differences as lines, or all of it as a JSON object.
+//! The output of `gatepost credential apply`: the differences as lines, or all of it as a JSON object.
 
 use std::io::{self, Write};
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use super::dashboard;
 use crate::domain::RequestId;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::headers::answer::AnswerHead;
@@ -15,6 +16,9 @@ use crate::edge::http::respond;
 use crate::edge::net::listener::{self, AdmissionLimits, Connection};
 use crate::edge::net::refused_connections::RefusedConnections;
 use crate::edge::net::source_limit::unlimited;
+
+/// The name of the backend that is a dashboard as well.
+pub const DASHBOARD: &str = "web";
 
 /// The number of bytes of a body that are shown.
 const SHOWN: usize = 2048;
@@ -33,7 +37,15 @@ async fn answer_all(connection: Connection, name: &'static str) {
     let mut session = ClientSession::Http1(Box::new(Http1Client::new(connection.stream)));
     loop {
         let ClientSession::Http1(client) = &mut session else { return };
-        if client.read_head().await != Ok(true) || !answer(&mut session, name).await {
+        if client.read_head().await != Ok(true) {
+            return;
+        }
+        if let Some(key) = dashboard::key_of_live(client.head()).filter(|_| name == DASHBOARD) {
+            // The browser connects again.
+            let _ = dashboard::live(client, &key).await;
+            return;
+        }
+        if !answer(&mut session, name).await {
             return;
         }
         let ClientSession::Http1(client) = &mut session else { return };
@@ -57,16 +69,15 @@ async fn answer(session: &mut ClientSession, name: &'static str) -> bool {
         .iter()
         .map(|field| (text(field.name).to_ascii_lowercase(), text(field.value).into()))
         .collect();
-    let accept = headers.get("accept").and_then(Value::as_str).unwrap_or_default();
-    if name == "web" && accept.contains("text/html") {
-        let page = Bytes::from(page(&headers));
-        let head = AnswerHead::new(200, "text/html; charset=utf-8", Some(page.len()), &RequestId::default());
-        return respond::write(session, &head, page, PATIENCE).await;
+    let target = text(request.target());
+    if let Some((kind, content)) = dashboard::content(&target, &headers).filter(|_| name == DASHBOARD) {
+        let head = AnswerHead::new(200, kind, Some(content.len()), &RequestId::default());
+        return respond::write(session, &head, content, PATIENCE).await;
     }
     let received = json!({
         "backend": name,
         "method": request.method().as_str(),
-        "target": text(request.target()),
+        "target": target,
         "headers": headers,
         "body_bytes": length,
         "body": text(&shown),
@@ -75,22 +86,4 @@ async fn answer(session: &mut ClientSession, name: &'static str) -> bool {
     body.push(b'\n');
     let head = AnswerHead::new(200, "application/json", Some(body.len()), &RequestId::default());
     respond::write(session, &head, Bytes::from(body), PATIENCE).await
-}
-
-/// The dashboard's page: who is logged in, as the gate tells it.
-fn page(headers: &Map<String, Value>) -> String {
-    let said = |name: &str| {
-        let value = headers.get(name).and_then(Value::as_str).unwrap_or("-");
-        value.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
-    };
-    format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Dashboard</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"></head>\
-         <body><main><h1>Dashboard</h1><p>This page comes from the backend. Gatepost tells it who is logged in:</p>\
-         <dl><dt>User</dt><dd>{}</dd><dt>Account</dt><dd>{}</dd><dt>Permissions</dt><dd>{}</dd></dl>\
-         <p><a href=\"/-/gatepost/logout\">Log out</a></p></main></body></html>\n",
-        said("x-gatepost-user"),
-        said("x-gatepost-account"),
-        said("x-gatepost-permissions"),
-    )
 }

@@ -117,7 +117,7 @@ pub async fn run(options: DemoOptions, signals: Signals) -> Result<ExitCode> {
     tokio::spawn(sink::serve(sink, stopped.clone()));
     let gateway = Gateway::start(config, signals).await?;
     tokio::spawn(backend::serve(api_backend, "api", stopped.clone()));
-    tokio::spawn(backend::serve(web_backend, "web", stopped));
+    tokio::spawn(backend::serve(web_backend, backend::DASHBOARD, stopped));
     let logins = logins(&gateway, &directory.join("demo-logins.json")).await?;
     let address = |key| gateway.address_of(key).context("every listener has an address");
     let addresses = DemoAddresses {

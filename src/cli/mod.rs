@@ -10,6 +10,7 @@ pub mod check;
 pub mod cluster;
 pub mod completions;
 pub mod credential;
+mod dashboard;
 pub mod demo;
 pub mod error;
 pub mod find;

@@ -150,7 +150,7 @@ impl Activity {
 }
 
 impl ActivityBooks {
-    /// What is kept of an account that has another event.
+    /// Returns the part of an account that has another event.
     fn of(&mut self, account: AccountId) -> &mut AccountActivity {
         self.events += 1;
         if self.accounts.len() >= ACCOUNTS && !self.accounts.contains_key(&account) {

@@ -103,6 +103,14 @@ impl Request {
         bytes
     }
 
+    /// Sends it to the host of that address, by which a gateway on loopback takes logins without TLS.
+    pub fn send_to_host(self, address: SocketAddr) -> Response {
+        let mut connection = Connection::open(address);
+        let bytes = String::from_utf8(self.bytes()).unwrap();
+        connection.write(bytes.replacen("Host: gate.test", &format!("Host: {address}"), 1).as_bytes());
+        connection.read_response()
+    }
+
     /// Sends it over a new connection and reads the answer.
     pub fn send(self, address: SocketAddr) -> Response {
         let mut connection = Connection::open(address);

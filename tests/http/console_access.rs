@@ -167,7 +167,12 @@ fn a_form_of_another_site_is_refused() {
         vec![("Origin", "http://localhost"), ("Sec-Fetch-Site", "cross-site")],
     ] {
         holder.site = foreign.clone();
-        for path in ["/credentials/add", "/logout", "/login", "/sessions/end-others", "/credentials/remove"] {
+        let login = [("username", "acme"), ("password", "holder-passw0rd"), ("next", "/own")];
+        let page = holder.post("/login", &login);
+        page.says(403, &["Log in"]);
+        assert_eq!((page.hidden("next").as_str(), page.header("set-cookie")), ("/own", None));
+        assert!(page.html.contains("value=\"acme\"") && !page.html.contains("holder-passw0rd"));
+        for path in ["/credentials/add", "/logout", "/sessions/end-others", "/credentials/remove"] {
             let page = holder.post(path, &[("token", &token), ("username", "evil-one"), ("api", "1")]);
             page.says(403, &["Nothing was changed"]);
         }

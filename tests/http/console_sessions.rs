@@ -1,5 +1,6 @@
 //! Sessions of the console: their list, their end, the password that is asked for again, and forms that come too late.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::common::console::{Browser, section};
@@ -235,4 +236,49 @@ fn unavailable_is_never_denied() {
     assert_eq!(page.status, 503, "{}", page.text());
     held.end();
     browser.get("/credentials").says(200, &["1 credential"]);
+}
+
+/// Two gateways on one database.
+fn both() -> [Gateway; 2] {
+    let first = gateway();
+    let directory = configured(&section(""));
+    let url = |directory: &Path| format!("sqlite://{}/gatepost.db", directory.display());
+    let file = directory.path().join("gatepost.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(&url(directory.path()), &url(first.directory.path()))).unwrap();
+    let second = Gateway::start_by(directory, Command::new(binary()));
+    [first, second]
+}
+
+#[test]
+fn a_session_is_good_and_ends_in_every_gateway() {
+    let [first, second] = both();
+    let mut here = Browser::logged_in(&first, HOLDER);
+    let mut there = Browser::new(&second);
+    there.cookie = here.cookie.clone();
+    there.get("/credentials").says(200, &["joe-ci"]);
+    // The result of a change is shown by whatever gateway the browser comes to.
+    let token = here.get("/own").hidden("token");
+    let response = here.ask("POST", "/credentials/3/remove", &format!("token={token}"));
+    assert_eq!(response.status, 404);
+    let path = "/credentials/2/remove";
+    let response = here.ask("POST", path, &format!("token={token}"));
+    let address = response.header("location").unwrap().to_owned();
+    there.get(&address).says(200, &["Removed joe-ci.", "In effect on both nodes after"]);
+    here.post("/logout", &[("token", &token)]);
+    assert!(there.get("/credentials").address.starts_with("/login"));
+}
+
+#[test]
+fn a_change_that_is_not_confirmed_says_exactly_that() {
+    let [first, second] = both();
+    let mut browser = Browser::logged_in(&first, HOLDER);
+    let path = "/credentials/2/remove";
+    let token = browser.get(path).hidden("token");
+    second.signal("STOP");
+    let page = browser.post(path, &[("token", &token)]);
+    second.signal("CONT");
+    page.says(503, &["The change is written, but not yet confirmed on every node.", "joe-ci"]);
+    assert!(!page.text().contains("Nothing was changed") && page.header("retry-after").is_some());
+    browser.get("/credentials").says(200, &["gatepost credential add"]);
 }

@@ -4,6 +4,7 @@
 mod common;
 
 mod answers;
+mod api_v1;
 mod asked_over_http2;
 mod backends;
 mod browsers;

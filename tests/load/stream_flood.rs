@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 const STREAMS: usize = 100;
 
 /// The bound for the growth of the gateway's memory in KiB. An idle connection with TLS and HTTP/2 takes about 46 KiB.
-const MEMORY: u64 = 96 * 1024;
+const MEMORY: u64 = 64 * 1024;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 

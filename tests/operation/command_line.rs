@@ -1,5 +1,6 @@
 //! `gatepost account` and `gatepost credential`, as processes of their own beside a running gateway's state.
 
+mod apply;
 mod definition;
 
 use std::io::Write;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use crate::common::http::{get, request};
 use crate::common::mail::{Client, plain};
 use crate::common::{Log, binary};
 use rustls::pki_types::CertificateDer;
@@ -118,6 +119,48 @@ fn its_lines_give_what_they_say_at_the_first_start_and_at_the_second() {
     // Whoever has chosen to believe it goes on believing it.
     assert_eq!(certificate(), shown);
     assert_eq!(second.stop(), Some(0));
+}
+
+/// The address at the end of the line that begins so.
+fn address(demo: &Demo, beginning: &str) -> std::net::SocketAddr {
+    let line = demo.lines.iter().find(|line| line.starts_with(beginning)).unwrap();
+    let url = line.split_whitespace().last().unwrap();
+    url.strip_prefix("http://").unwrap().trim_end_matches('/').parse().unwrap()
+}
+
+/// Logs in by the form at that address; the value of `Cookie`.
+fn log_in(address: std::net::SocketAddr, path: &str, login: &str) -> String {
+    let (name, password) = login.split_once(':').unwrap();
+    let answer = request("POST", path)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("origin", &format!("http://{address}"))
+        .body(format!("username={name}&password={password}"))
+        .send_to_host(address);
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+}
+
+#[test]
+fn browsers_get_a_dashboard_behind_a_login_and_a_console_that_is_filled() {
+    let directory = tempfile::tempdir().unwrap();
+    let demo = Demo::start(directory.path());
+    let (console, web) = (address(&demo, "console, "), address(&demo, "dashboard, "));
+    let login = |nth: usize| demo.logins()[nth].split_whitespace().last().unwrap().to_owned();
+    let page = |address: std::net::SocketAddr, path: &str, cookie: &str| {
+        get(path).header("accept", "text/html").header("cookie", cookie).send_to_host(address)
+    };
+    assert_eq!(page(web, "/", "").header("location"), Some("/-/gatepost/login"));
+    let cookie = log_in(web, "/-/gatepost/login", &login(3));
+    assert!(page(web, "/", &cookie).text().contains("Demo dashboard"));
+    let told = get("/dashboard/login").header("cookie", &cookie).send_to_host(web);
+    assert_eq!(told.json()["user"], "demo-web", "{}", told.text());
+    let cookie = log_in(console, "/login", &login(0));
+    let list = page(console, "/credentials?q=shop", &cookie).text();
+    for name in ["shop-prod", "shop-staging", "Order confirmations"] {
+        assert!(list.contains(name), "{name}: {list}");
+    }
+    let activity = page(console, "/activity", &cookie).text();
+    assert!(activity.contains("backup-prod") && activity.contains("127.0.0.21"), "{activity}");
 }
 
 #[test]

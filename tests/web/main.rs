@@ -90,7 +90,7 @@ fn attacks() {
             "forms_of_other_sites_do_not_reach_the_dashboard",
             "other_sites_log_nobody_in_or_out",
             "websockets_of_other_origins",
-            "a_websocket_of_a_configured_origin",
+            "a_websocket_of_an_allowed_origin",
             "redirects_stay_here",
             "markup_is_text",
             "the_dashboard_has_nothing_below_the_prefix",

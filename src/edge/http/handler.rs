@@ -208,7 +208,8 @@ impl Underway<'_> {
         if let Some(credentials) = managing {
             let user = &self.user;
             let call = management::Call { site, credentials, client, plan, request_id, user };
-            return Ok(FirstStep::Answered(call.answer(session, &target).await));
+            // On the heap as well: its future is the largest.
+            return Ok(FirstStep::Answered(Box::pin(call.answer(session, &target)).await));
         }
         let route = route.map_err(ambiguous)?;
         if route.credentials.query && target.has_credential_in_path() {

@@ -163,23 +163,26 @@ impl Call<'_> {
         })?;
         let needed = || username.ok_or(Refusal::Malformed("username is missing".into()));
         let password = parameters.get("password").map_err(malformed)?;
+        // On the heap, so that a login that waits for its check takes no memory for a change.
         let changed = match asked.action {
-            CredentialsAction::Get => return self.get(session, asked, &manager, username).await,
+            CredentialsAction::Get => {
+                return Box::pin(self.get(session, asked, &manager, username)).await;
+            }
             CredentialsAction::Add => {
                 let username = needed()?;
                 let password = password.ok_or(Refusal::Malformed("password is missing".into()))?;
                 let permissions = permissions.unwrap_or_default();
                 let password = password.as_bytes();
                 let addition = Addition { username, password, permissions, ..Addition::default() };
-                self.credentials.add(&manager, addition).await
+                Box::pin(self.credentials.add(&manager, addition)).await
             }
             CredentialsAction::Edit => {
                 let permissions = permissions.unwrap_or_default();
                 let (username, password) = (needed()?, password.map(str::as_bytes));
                 let edit = Edit { username, password, permissions, ..Edit::default() };
-                self.credentials.edit(&manager, edit).await
+                Box::pin(self.credentials.edit(&manager, edit)).await
             }
-            CredentialsAction::Remove => self.credentials.remove(&manager, needed()?).await,
+            CredentialsAction::Remove => Box::pin(self.credentials.remove(&manager, needed()?)).await,
         };
         let count = changed.map_err(Refused::by_service)?.count;
         Ok(self.write(session, asked.format, 200, text::success(asked.format, count), None).await)

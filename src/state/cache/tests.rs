@@ -214,10 +214,13 @@ fn what_is_remembered_spares_a_password_check_though_it_was_evicted() {
     let (memory, own) = fixture.remembering("someone");
     fixture.insert("another");
     assert_eq!(fixture.cache.principals(), 1);
+    assert!(!memory.takes_use());
     fixture.now += Duration::from_secs(1);
     assert!(Arc::ptr_eq(&own, &fixture.recall(&memory, "someone").unwrap()));
     let entry = fixture.cache.get(&canonical("someone")).unwrap();
     assert!(!Arc::ptr_eq(&own, &entry), "what a connection remembers stays its own");
+    // The last use of a long connection is noted again, once for that second.
+    assert!(memory.takes_use() && !memory.takes_use());
 }
 
 /// A loader and a mutation, step by step in each order that there is. Whatever a check finds that begins after the mutation was

@@ -16,11 +16,11 @@ const READ_AT_MOST: u32 = 2_000;
 /// A filter of credentials. All that it names must be so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CredentialFilter {
-    /// One of these permissions is held, in effect or not; empty for any.
+    /// The permissions of which one is held, in effect or not; empty for any.
     pub holds: Permissions,
     /// The state by the last use.
     pub use_state: Option<UseState>,
-    /// There is a note.
+    /// True for those with a note only.
     pub has_note: bool,
 }
 

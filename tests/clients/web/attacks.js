@@ -1,7 +1,7 @@
 // Hostile pages: what a dashboard, a sibling of it and another site try in the browser of one that is logged in. Each attack is also
 // tried where nothing defends, which shows that it works.
 const { assert, logIn, logOut, press, run, until } = require('./harness');
-const { plain } = require('./server');
+const { Server, plain } = require('./server');
 
 const LOGIN = '/-/gatepost/login';
 const LOGOUT = '/-/gatepost/logout';
@@ -12,6 +12,9 @@ const CONSOLE_COOKIE = '__Host-gatepost-console';
 
 // What a browser says of what it was kept from.
 const blocked = /CORS policy|Content Security Policy|ERR_BLOCKED|ERR_FAILED|status of 40[0-9]|Refused to|MIME type|WebSocket connection/;
+
+// A site whose pages may open WebSockets of the dashboard.
+let partner;
 
 const isLogin = (page) => ['/login', LOGIN].includes(new URL(page.url()).pathname);
 const cookie = async (context, url, name) => (await context.cookies(url)).find((cookie) => cookie.name === name);
@@ -421,6 +424,7 @@ const scenarios = {
     const servers = [await t.server(SIBLING, { '/': plain('Sibling') }), await t.server(OTHER, { '/': plain('Other') })];
     await console.goto(`${site.console}/credentials/add`);
     await console.locator('input[name=username]').fill('forged');
+    await console.locator('input[name=web]').check();
     const fields = await fieldsOf(console);
     const from = await t.page();
     // Even with the token of the session, which no other site has.
@@ -531,12 +535,13 @@ const scenarios = {
     assert.deepEqual(site.dashboard.asked('/foreign-socket'), []);
   },
 
-  async a_websocket_of_a_configured_origin(t) {
+  async a_websocket_of_an_allowed_origin(t) {
     const site = t.sites.lenient;
-    t.expect(blocked);
     const page = await t.page();
     await page.goto(site.app);
     await logIn(page, await site.credential('web'));
+    t.allow(partner.origin);
+    await page.goto(`${partner.origin}/`);
     assert.equal(await socket(page, `${site.app}/socket`), 'hello');
   },
 
@@ -616,6 +621,7 @@ const scenarios = {
       await console.goto(`${site.console}/credentials/add`);
       await console.locator('input[name=username]').fill(`marked-${number}`);
       await console.locator('[name=note]').fill(note);
+      await console.locator('input[name=web]').check();
       await press(console, 'Add the credential');
       await clean(console, note);
     }
@@ -657,4 +663,8 @@ const scenarios = {
   },
 };
 
-run({ site: {}, lenient: { web: 'service_workers = true' }, restarted: {} }, scenarios);
+Server.start({ scheme: 'https' }).then((server) => {
+  partner = Object.assign(server, { origin: `https://partner.acme.test:${server.port}` });
+  const lenient = `service_workers = true\nallowed_origins = ["${partner.origin}"]`;
+  return run({ site: {}, lenient: { web: lenient }, restarted: {} }, scenarios);
+});

@@ -145,6 +145,7 @@ const scenarios = {
       await page.getByLabel('Username').fill(name);
       await page.locator('[name=note]').fill('kept');
       await page.locator('input[name=email]').uncheck();
+      await page.locator('input[name=web]').check();
       await page.getByLabel('Type one').check();
       await page.locator('input[name=password]').fill(password);
       await press(page, 'Add the credential');
@@ -447,6 +448,7 @@ const scenarios = {
     await page.goto(`${site.console}/credentials/add`);
     await page.getByLabel('Username').fill(`${holder.name}.late`);
     await page.locator('[name=note]').fill('typed before');
+    await page.locator('input[name=web]').check();
     await site.command('session', 'end', holder.name);
     await press(page, 'Add the credential');
     assert.match(await main(page), /nothing was (changed|sent)/i);

@@ -134,6 +134,7 @@ const scenarios = {
     await inspect(page, 'add: errors');
     await page.goto(`${t.site.console}/credentials/add`);
     await page.getByLabel('Username').fill(`${login.name}.new-one`);
+    await page.locator('input[name=web]').check();
     await press(page, 'Add the credential');
     await inspect(page, 'add: handover');
     await press(page, 'Done', 'link');

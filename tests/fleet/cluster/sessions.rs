@@ -25,11 +25,11 @@ fn post(gateway: &Gateway, path: &str, cookie: Option<&str>, body: &str) -> Resp
     let mut request = request("POST", path)
         .header("content-type", "application/x-www-form-urlencoded")
         .header("accept", "text/html")
-        .header("origin", "http://gate.test");
+        .header("origin", &format!("http://{address}"));
     if let Some(cookie) = cookie {
         request = request.header("cookie", cookie);
     }
-    request.body(body).send(address)
+    request.body(body).send_to_host(address)
 }
 
 /// Logs in as a credential; the value of `Cookie`.
@@ -54,7 +54,7 @@ fn log_out(gateway: &Gateway, cookie: &str) {
 
 /// The status of a script's request with that cookie.
 fn check(gateway: &Gateway, cookie: &str) -> u16 {
-    get("/data").header("cookie", cookie).send(gateway.address("web.listen")).status
+    get("/data").header("cookie", cookie).send_to_host(gateway.address("web.listen")).status
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::answer::ConsoleAnswer;
 use super::credential_words;
 use super::page_request::{PageRequest, PageResult};
-use crate::domain::Entry;
+use crate::domain::{Entry, Permission};
 use crate::edge::http::pages::views::{ActivityRow, ActivityView, ListLink, Outcome, Section, Stamp};
 use crate::service::activity::{ActivityEvent, ActivityItem, ActivityOutcome};
 use crate::service::audit::AuditAction;
@@ -91,7 +91,7 @@ fn row(item: &ActivityItem, now: i64) -> ActivityRow {
         ActivityEvent::Denial(reason) => ActivityRow { what: denial(reason, item.entry).to_owned(), ..row },
         ActivityEvent::Change { action, actor, change, outcome } => {
             let (outcome, what, detail) = match outcome {
-                ActivityOutcome::Done => (Outcome::Changed, done(*action).to_owned(), words(change)),
+                ActivityOutcome::Done => (Outcome::Changed, done(*action).to_owned(), words(*action, change)),
                 ActivityOutcome::Refused(reason) => {
                     (Outcome::Denied, format!("Refused: {}", asked(*action)), reason.clone())
                 }
@@ -161,7 +161,10 @@ fn denial(reason: &str, entry: Option<Entry>) -> &str {
 }
 
 /// The words for the details of a change: `password web=1 email=0`.
-fn words(change: &str) -> String {
+fn words(action: AuditAction, change: &str) -> String {
+    if action == AuditAction::CredentialAdd {
+        return added(change);
+    }
     let word = |word: &str| match word.split_once('=') {
         Some((permission, "1")) => format!("{permission} granted"),
         Some((permission, "0")) => format!("{permission} revoked"),
@@ -170,4 +173,36 @@ fn words(change: &str) -> String {
         _ => word.to_owned(),
     };
     change.split_whitespace().map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// The words for the permissions of a new credential. Those that are not named are granted.
+fn added(change: &str) -> String {
+    let is_refused =
+        |permission: &Permission| change.split_whitespace().any(|word| word == format!("{permission}=0"));
+    let granted: Vec<&str> =
+        Permission::ALL.into_iter().filter(|one| !is_refused(one)).map(Permission::as_str).collect();
+    match granted.is_empty() {
+        true => "without permissions".to_owned(),
+        false => format!("with {}", granted.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_told_in_words() {
+        let add = |change| words(AuditAction::CredentialAdd, change);
+        assert_eq!(add("email=0 api=1 web=1 note"), "with api, web");
+        assert_eq!(add("email=0 api=0 web=0"), "without permissions");
+        assert_eq!(add(""), "with email, api, web");
+        let edit = |change| words(AuditAction::CredentialEdit, change);
+        assert_eq!(
+            edit("password email=0 web=1 note"),
+            "new password, email revoked, web granted, note changed"
+        );
+        assert_eq!(edit(""), "");
+        assert_eq!(denial("forbidden", Some(Entry::Web)), "Permission “web” missing");
+    }
 }

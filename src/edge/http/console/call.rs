@@ -96,7 +96,8 @@ impl ConsoleCall<'_> {
             return Err(Refusal::Method(route.methods()).into());
         }
         let is_sent = browser.method == Method::POST;
-        if is_sent && !browser.is_from_own_page {
+        let is_foreign = is_sent && !browser.is_from_own_page;
+        if is_foreign && route != ConsoleRoute::Login {
             return Err(PageRefusal::OtherSite);
         }
         let query = PageForm::parse(target.query.as_deref().unwrap_or_default())
@@ -109,6 +110,11 @@ impl ConsoleCall<'_> {
         let login = self.login_page(browser, pages);
         let (form, room) =
             posted.map_or((PageForm::default(), None), |posted| (posted.fields, Some(posted.room)));
+        if is_foreign {
+            // Otherwise another site could have a browser log in as somebody else.
+            self.note_refused(browser, &PageRefusal::OtherSite);
+            return Ok(login.stale(&form));
+        }
         if route == ConsoleRoute::Login {
             return self.login(session, &login, is_sent.then_some(&form), &query, granted).await;
         }

@@ -3,7 +3,7 @@
 use super::answer::ConsoleAnswer;
 use super::credential_form::CredentialForm;
 use super::credential_words;
-use super::form_fault::{FaultField, FormFault};
+use super::form_fault::FormFault;
 use super::handover::{self, NewLogin};
 use super::page_request::{PageRequest, PageResult, errors};
 use crate::domain::{AccountError, CredentialId, PermissionEdit, Permissions};
@@ -77,11 +77,10 @@ fn taken(is_of_account: bool) -> FormFault {
     let fault = FormFault::from(&ManagementError::NotAllowed(AccountError::NameTaken));
     match is_of_account {
         true => FormFault {
-            text: "Your account has a credential with this username already. If you sent this form twice, or reloaded the page, \
-                   it was added the first time. Its password is not shown again: open it in the list and give it a new one, or \
-                   choose another username."
+            text: "Your account has a credential with this username already.".to_owned(),
+            explanation: "If you sent this form twice, or reloaded the page, the credential was added the first time. Its password is \
+                          not shown again: open the credential in the list to give it a new one."
                 .to_owned(),
-            field: FaultField::Username,
             ..fault
         },
         false => fault,

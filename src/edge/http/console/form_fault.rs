@@ -51,6 +51,8 @@ pub struct FormFault {
     pub field: FaultField,
     /// The text: one or more sentences.
     pub text: String,
+    /// More about it, which stands above the page; empty for nothing.
+    pub explanation: String,
     /// The value of `Retry-After` in seconds, if trying again may help.
     pub retry_after: Option<u64>,
 }
@@ -58,7 +60,7 @@ pub struct FormFault {
 impl FormFault {
     /// An invalid value of a field.
     pub fn invalid(field: FaultField, text: impl Into<String>) -> FormFault {
-        FormFault { status: 422, field, text: text.into(), retry_after: None }
+        FormFault { status: 422, field, text: text.into(), explanation: String::new(), retry_after: None }
     }
 
     /// A form that was made for another session of the same principal.
@@ -79,7 +81,7 @@ impl FormFault {
                     "Too many attempts. Nothing was changed. Try again in {}.",
                     seconds_in_words(seconds)
                 );
-                FormFault { status: 429, field, text, retry_after: Some(seconds) }
+                FormFault { retry_after: Some(seconds), ..FormFault::with_status(429, field, &text) }
             }
             Denial::Unknown | Denial::Wrong | Denial::Suspended | Denial::Lacks(_) => {
                 FormFault::with_status(403, field, "This is not your password. Nothing was changed.")
@@ -118,11 +120,12 @@ impl FormFault {
 
     /// An error that has nothing to do with the request.
     fn failure(text: impl Into<String>) -> FormFault {
-        FormFault { status: 503, field: FaultField::Form, text: text.into(), retry_after: Some(1) }
+        let field = FaultField::Form;
+        FormFault { status: 503, retry_after: Some(1), ..FormFault::invalid(field, text) }
     }
 
     fn with_status(status: u16, field: FaultField, text: &str) -> FormFault {
-        FormFault { status, field, text: text.to_owned(), retry_after: None }
+        FormFault { status, ..FormFault::invalid(field, text) }
     }
 }
 

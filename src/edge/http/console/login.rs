@@ -91,17 +91,16 @@ impl LoginPage<'_> {
         ConsoleAnswer::page(status, &view)
     }
 
+    /// Shows the form again that another site has sent, or a page that was opened before a restart of the browser. Nothing was checked.
+    pub fn stale(&self, form: &PageForm) -> ConsoleAnswer {
+        self.page(403, content_of(form, LoginProblem::Stale))
+    }
+
     /// Logs in with a form that was sent. Returns the principal as well, if there is one now.
     pub async fn log_in(&self, form: &PageForm) -> (ConsoleAnswer, Option<Granted>) {
         let text = |name| form.get(name).unwrap_or_default();
         let (username, password) = (text("username").trim(), text("password"));
-        let content = |problem| LoginContent {
-            username: username.to_owned(),
-            next: return_address::parse(text("next")).map(|(_, address)| address).unwrap_or_default(),
-            resume: text("resume").to_owned(),
-            problem: Some(problem),
-            notice: None,
-        };
+        let content = |problem| content_of(form, problem);
         if !self.takes_cookies {
             return (self.page(403, LoginContent::default()), None);
         }
@@ -128,5 +127,17 @@ impl LoginPage<'_> {
             BeginOutcome::Unavailable(_) => (503, Some(1), LoginProblem::Unavailable(1)),
         };
         (ConsoleAnswer { retry_after, ..self.page(status, content(problem)) }, None)
+    }
+}
+
+/// The values of a form that was sent, with what is wrong. The password is not among them.
+fn content_of(form: &PageForm, problem: LoginProblem) -> LoginContent {
+    let text = |name| form.get(name).unwrap_or_default();
+    LoginContent {
+        username: text("username").trim().to_owned(),
+        next: return_address::parse(text("next")).map(|(_, address)| address).unwrap_or_default(),
+        resume: text("resume").to_owned(),
+        problem: Some(problem),
+        notice: None,
     }
 }

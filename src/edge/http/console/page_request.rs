@@ -93,14 +93,10 @@ impl<'a> PageRequest<'a> {
 
     /// Returns the frame of a page with this fault. One of the whole form stands above the page, since it may be that something was changed.
     pub fn frame_for(&self, section: Section, fault: Option<&FormFault>) -> ConsoleFrame<'a> {
-        match fault {
-            Some(fault) if fault.is_above_page() => {
-                let (text, effect) = (fault.text.clone(), String::new());
-                self.frame_with(section, Some(ResultBanner { text, effect, is_done: false }))
-            }
-            Some(_) => self.frame_with(section, None),
-            None => self.frame(section),
-        }
+        let Some(fault) = fault else { return self.frame(section) };
+        let text = if fault.is_above_page() { &fault.text } else { &fault.explanation };
+        let banner = ResultBanner { text: text.clone(), effect: String::new(), is_done: false };
+        self.frame_with(section, (!text.is_empty()).then_some(banner))
     }
 
     /// Returns the frame with that result.

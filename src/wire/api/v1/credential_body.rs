@@ -42,7 +42,7 @@ pub struct CredentialPatch {
 
 /// The members of a body so far, and the faults that were found in it.
 #[derive(Default)]
-struct BodyReader {
+struct MemberReader {
     faults: Faults,
     name: Option<Username>,
     password: Option<NewPassword>,
@@ -56,9 +56,9 @@ impl NewCredentialBody {
     /// # Errors
     /// All its faults.
     pub fn read(body: StrictJson) -> Result<NewCredentialBody, Faults> {
-        let mut reader = BodyReader::default();
-        let named = reader.read(body, OF_NEW, BodyReader::of_new);
-        let BodyReader { mut faults, name, password, permissions, note } = reader;
+        let mut reader = MemberReader::default();
+        let named = reader.read(body, OF_NEW, MemberReader::of_new);
+        let MemberReader { mut faults, name, password, permissions, note } = reader;
         for required in ["name", "permissions"] {
             if named.as_ref().is_some_and(|named| !named.iter().any(|name| name == required)) {
                 faults.at(JsonPointer::root().member(required), "missing");
@@ -80,9 +80,9 @@ impl CredentialPatch {
     /// # Errors
     /// All its faults.
     pub fn read(body: StrictJson) -> Result<CredentialPatch, Faults> {
-        let mut reader = BodyReader::default();
-        reader.read(body, OF_PATCH, BodyReader::of_patch);
-        let BodyReader { faults, password, permissions, note, .. } = reader;
+        let mut reader = MemberReader::default();
+        reader.read(body, OF_PATCH, MemberReader::of_patch);
+        let MemberReader { faults, password, permissions, note, .. } = reader;
         match faults.is_empty() {
             true => Ok(CredentialPatch { password, permissions: permissions.unwrap_or_default(), note }),
             false => Err(faults),
@@ -96,9 +96,9 @@ impl CredentialPatch {
 }
 
 /// Reads a member, and returns the fault that it has. `None` says that there is no such member.
-type ReadMember = fn(&mut BodyReader, &str, StrictJson) -> Option<Result<(), String>>;
+type ReadMember = fn(&mut MemberReader, &str, StrictJson) -> Option<Result<(), String>>;
 
-impl BodyReader {
+impl MemberReader {
     /// Reads each member of a body. Returns the names that it has; `None` if it is no object.
     fn read(&mut self, body: StrictJson, known: &str, read: ReadMember) -> Option<Vec<String>> {
         let root = JsonPointer::root();

@@ -43,7 +43,7 @@ pub struct EntityTag {
 pub enum TagCondition {
     /// `*`: any document.
     Any,
-    /// One of these.
+    /// Any of these.
     OneOf(Vec<EntityTag>),
 }
 

@@ -172,7 +172,7 @@ impl Faults {
         self.push(FaultPlace::Body(pointer), detail);
     }
 
-    /// One fault alone.
+    /// A single fault.
     pub fn one(place: FaultPlace, detail: impl Into<String>) -> Faults {
         let mut faults = Faults::default();
         faults.push(place, detail);
@@ -193,7 +193,7 @@ impl Faults {
 /// A problem: what an error of the API says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Its kind.
+    /// The kind.
     pub kind: ProblemKind,
     /// The text for the caller, which holds no secret.
     pub detail: String,

@@ -12,7 +12,7 @@ use crate::wire::api::v1::{FaultPlace, Faults, JsonPointer, Problem, ProblemKind
 /// An answer that refuses a request.
 #[derive(Clone, Debug)]
 pub struct ApiRefusal {
-    /// What is said.
+    /// The problem that is told.
     pub problem: Problem,
     /// True if the audit trail has it.
     pub is_audited: bool,
