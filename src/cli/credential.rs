@@ -9,7 +9,7 @@ use super::apply::ApplyOptions;
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
 use super::services::Services;
-use super::{CommandError, WRONG_USAGE};
+use super::{CommandError, REFUSED, WRONG_USAGE};
 use crate::config::Config;
 use crate::domain::{PermissionEdit, Permissions, PermissionsError};
 use crate::server::complain;
@@ -149,22 +149,31 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
     services.finish(done).await.map(|()| ExitCode::SUCCESS)
 }
 
-/// Runs `gatepost credential apply`.
+/// Runs `gatepost credential apply`. The errors of the file are told as those of a configuration.
 async fn apply(options: &ApplyOptions, config: &Config) -> Result<ExitCode, CommandError> {
-    // Before the store is opened: most errors are found here.
-    let file = match options.read() {
+    match apply_file(options, config).await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(CommandError::BadFile(errors)) => {
+            complain(&errors.to_string());
+            Ok(ExitCode::from(REFUSED))
+        }
         Err(error @ CommandError::NoAccount(_)) => {
             complain(&format!("gatepost: {error}"));
-            return Ok(ExitCode::from(WRONG_USAGE));
+            Ok(ExitCode::from(WRONG_USAGE))
         }
-        read => read?,
-    };
+        Err(error) => Err(error),
+    }
+}
+
+async fn apply_file(options: &ApplyOptions, config: &Config) -> Result<(), CommandError> {
+    // Before the store is opened: most errors are found here.
+    let file = options.read()?;
     let services = match options.dry_run {
         true => Services::open_to_read(config).await?,
         false => Services::open(config).await?,
     };
     let done = options.run(file, &services).await;
-    services.finish(done).await.map(|()| ExitCode::SUCCESS)
+    services.finish(done).await
 }
 
 async fn execute(

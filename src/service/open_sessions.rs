@@ -18,7 +18,7 @@ pub struct OpenSessions {
 /// The sessions that are to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionChoice {
-    /// One of them.
+    /// The session of this number.
     One(SessionId),
     /// All but one.
     Others(SessionId),

@@ -42,7 +42,7 @@ impl SessionUses {
         }
     }
 
-    /// What is known of the use of a session, if that waits to be written.
+    /// The clock of a session whose last use waits to be written.
     pub fn known(&self, id: SessionId) -> Option<Arc<IdleClock>> {
         self.pending.lock().get(&id).cloned()
     }

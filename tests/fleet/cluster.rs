@@ -4,5 +4,6 @@ mod audit_lines;
 mod backlog;
 mod gateways;
 mod nodes;
+mod session_nodes;
 mod sessions;
 mod trust;

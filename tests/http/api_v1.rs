@@ -331,8 +331,15 @@ fn requests_that_are_refused_and_all_their_faults() {
         problem(&send(get(&target).basic(HOLDER)), 404, "no-such-credential");
         problem(&send(with_body("PATCH", &target, "{}")), 404, "no-such-credential");
     }
-    // Also where a request is refused before it is known what it asks for.
-    problem(&send(get("/api/v1/credentials#x").basic(HOLDER)), 400, "invalid-request");
+}
+
+/// Also where a request is refused before anything else is known of it.
+#[test]
+fn a_request_for_another_host_is_a_problem_too() {
+    let gateway = Gateway::start("[console]\nlisten = [\"127.0.0.1:0\"]\nhost = \"console.test\"\n");
+    let list = |host: &str| get(CREDENTIALS).to_host(host).send(console(&gateway));
+    problem(&list("other.test"), 421, "misdirected");
+    problem(&list("console.test"), 401, "unauthenticated");
 }
 
 #[test]

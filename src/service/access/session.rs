@@ -231,12 +231,15 @@ impl Access {
         session: &LiveSession,
         clock: DecisionClock,
     ) -> Result<Option<Permissions>, Unavailable> {
-        if let Some(entry) = self.cache.get_session(&session.digest)
-            && self.cache.is_fresh(&entry, &self.epochs, clock.began())
-        {
-            return Ok(Some(entry.effective));
+        let cached = self.cache.get_session(&session.digest);
+        let found = match cached.filter(|entry| self.cache.is_fresh(entry, &self.epochs, clock.began())) {
+            Some(entry) => Some(entry),
+            None => self.read_session(&session.digest, true, clock).await?,
+        };
+        // What was found may know of a later use, and the tunnel waits for the end that it knows.
+        if let Some(found) = found.as_ref().and_then(|found| found.session.as_ref()) {
+            session.clock().merge(found.clock());
         }
-        let found = self.read_session(&session.digest, true, clock).await?;
         Ok(found.map(|verified| verified.effective))
     }
 

@@ -24,7 +24,7 @@ pub(super) struct DigestKeys {
 }
 
 impl Digest {
-    /// That of a session's token. No secret under a name has the same: its digest is keyed.
+    /// The digest of a session's token. No secret under a name has the same: its digest is keyed.
     #[inline]
     pub fn of_session(session: &SessionDigest) -> Digest {
         Digest(blake3::Hash::from_bytes(*session.as_bytes()))

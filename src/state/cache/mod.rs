@@ -121,7 +121,7 @@ impl Cache {
         found.is_by_session(cookie.principal(), entry).then_some(found)
     }
 
-    /// What the connection remembers of that digest, if it is fresh, or else what `look_up` finds.
+    /// The principal that the connection remembers by that digest, if it is fresh, or else the one that `look_up` finds.
     #[inline]
     fn remembered(
         &self,

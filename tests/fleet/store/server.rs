@@ -298,10 +298,7 @@ async fn a_page_is_read_by_the_index_of_names() {
     assert!(plans.len() >= 18 + 12, "{log}");
     for plan in plans {
         let steps = plan.split_once("cost=").map_or("", |(_, steps)| steps);
-        assert!(
-            plan.contains("using principal_by_name") && !steps.contains("Seq Scan on principal"),
-            "{plan}"
-        );
+        assert!(steps.contains(" principal_by_name") && !steps.contains("Seq Scan on principal"), "{plan}");
         // With a filter, the planner doesn't know that the range has 2,000 names at most, and may sort those.
         assert!(plan.contains("Filter: ((") || !steps.contains("Sort Key: (lower"), "{plan}");
     }

@@ -40,7 +40,18 @@ fn schemathesis_finds_nothing() {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .args(["--config-file", &script("schemathesis.toml"), "run"])
         .arg(format!("http://{address}/api/v1/openapi.json"))
-        .args(["--auth", HOLDER, "--seed", "16", "--max-examples", "25", "--request-timeout", "10"])
+        .args([
+            "--checks",
+            "all",
+            "--auth",
+            HOLDER,
+            "--seed",
+            "16",
+            "--max-examples",
+            "25",
+            "--request-timeout",
+            "10",
+        ])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

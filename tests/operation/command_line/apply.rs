@@ -125,9 +125,9 @@ fn all_errors_are_told_at_once_and_nothing_changes() {
         &[
             ":2: credential.name: username 'of-other' is already taken",
             ":5: credential.name: username apikey is reserved",
-            ":8: credential.permissions: 'web' is not among the rights of the account",
-            ":9: credential.password_file: /no/such/file: there is no such file",
-            ":11: credential.name: username 'acme' is already taken",
+            ":9: credential.permissions: 'web' is not among the rights of the account",
+            ":10: credential.password_file: /no/such/file: there is no such file",
+            ":12: credential.name: username 'acme' is already taken",
         ],
     );
     refused(

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::sessions::*;
 use super::*;
 
-/// What happens to two sessions of one principal.
+/// A step in the life of two sessions of one principal.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Ask(usize),

@@ -317,6 +317,8 @@ async fn a_use_elsewhere_keeps_a_session_alive() {
     assert!(late.check().is_none(), "as far as this process knows, it has run out");
     assert_eq!(late.ask().await, Outcome::Allowed);
     assert_eq!(house.still(&granted, Permission::Web).await, Ok(true));
+    let Some(session) = &granted.verified().session else { panic!("it is by a session") };
+    assert!(session.is_alive(house.now), "what is open knows of it as well");
     // A use that is older than the stored one changes nothing.
     house
         .access
