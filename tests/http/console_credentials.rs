@@ -101,7 +101,7 @@ fn errors_stand_at_their_fields_and_the_form_stays_filled() {
     let note = [("username", "fine-one"), ("note", long.as_str())];
     let cases = cases.into_iter().chain([(&note[..], 422, "note", "at most 200")]);
     for (fields, status, field, text) in cases {
-        let page = browser.send("/credentials/add", "/credentials/add", fields);
+        let page = browser.send("/credentials/add", "/credentials/add", &[fields, &[("api", "1")]].concat());
         page.says(status, &[text]);
         assert!(page.html.contains(&format!("id=\"{field}-error\"")), "{field}: {}", page.html);
         let (name, value) = fields[0];
@@ -114,6 +114,16 @@ fn errors_stand_at_their_fields_and_the_form_stays_filled() {
             assert!(!page.html.contains(&format!("value=\"{value}\"")), "{name}");
         }
     }
+    // All that is wrong is said at once.
+    let page = browser.send(
+        "/credentials/add",
+        "/credentials/add",
+        &[("username", "x"), ("how", "typed"), ("note", &long)],
+    );
+    page.says(
+        422,
+        &["3 to 64 characters", "at most 200", "Type a password", "at least one permission", "4 problems"],
+    );
     browser.get("/credentials").says(200, &["gatepost credential add"]);
 }
 
@@ -304,7 +314,7 @@ fn markup_is_text_everywhere() {
     pages.push(browser.send(
         "/credentials/add",
         "/credentials/add",
-        &[("username", markup), ("note", markup)],
+        &[("username", markup), ("note", markup), ("api", "1")],
     ));
     pages.push(browser.get(&format!("/credentials?q={}", "%22%3E%3Cscript%3Ealert(1)%3C/script%3E")));
     pages.push(Browser::new(&gateway).log_in(&format!("{markup}:x")));

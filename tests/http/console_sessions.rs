@@ -132,8 +132,10 @@ fn the_password_that_is_asked_for_again_is_throttled_as_any_guess() {
     let token = browser.get("/credentials/add").hidden("token");
     let mut guess = |n: u32| {
         let password = format!("wr0ng-{n}");
-        browser
-            .post("/credentials/add", &[("token", &token), ("username", "new-one"), ("confirm", &password)])
+        browser.post(
+            "/credentials/add",
+            &[("token", &token), ("username", "new-one"), ("api", "1"), ("confirm", &password)],
+        )
     };
     let page = (0..40).map(&mut guess).find(|page| page.status == 429).expect("guesses are throttled");
     page.says(429, &["Too many attempts", "Try again in"]);

@@ -219,11 +219,11 @@ fn cut_by(name: &str, change: Change) {
         gateway.credential(login, "email,api,web");
     }
     let other_account =
-        gateway.command(&["account", "add", "other", "--rights", "api", "--password-stdin"], "passw0rd");
+        gateway.command(&["account", "add", "other", "--rights", "api", "--password-stdin"], "0ther-tunnel7");
     assert!(other_account.status.success());
     let mut joe = open(&gateway, "/socket", Some("joe:passw0rd"));
     let mut ann = open(&gateway, "/socket", Some("ann:passw0rd"));
-    let mut other = open(&gateway, "/socket", Some("other:passw0rd"));
+    let mut other = open(&gateway, "/socket", Some("other:0ther-tunnel7"));
     let mut public = open(&gateway, "/open/socket", None);
     change(&gateway);
     let answered = Instant::now();

@@ -573,7 +573,7 @@ const scenarios = {
       assert.ok(!pathname.startsWith('/-/gatepost') || answer.status() === 400, `${JSON.stringify(value)}: ${page.url()}`);
       assert.deepEqual((await t.main.cookies()).map(({ name }) => name), [COOKIE], JSON.stringify(value));
     }
-    for (const value of [other.origin, `//${host}/`, `/\\${host}/`, `/\t/${host}/`, `/a/..//${host}/`, `/%5C${host}/`]) {
+    for (const value of [`//${host}/`, `/\\${host}/`, `/\t/${host}/`]) {
       for (const way of ['query', 'field']) {
         const context = await t.context();
         const page = await t.page(context);
@@ -617,7 +617,8 @@ const scenarios = {
       const strange = await page.evaluate(() => document.querySelectorAll('img[src=x], svg[onload], script:not([src])').length);
       assert.equal(strange, 0, what);
     };
-    for (const [number, note] of marks.entries()) {
+    const notes = [0, 3, 6].map((from) => marks.slice(from, from + 3).join(' '));
+    for (const [number, note] of notes.entries()) {
       await console.goto(`${site.console}/credentials/add`);
       await console.locator('input[name=username]').fill(`marked-${number}`);
       await console.locator('[name=note]').fill(note);

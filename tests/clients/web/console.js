@@ -526,6 +526,7 @@ const scenarios = {
     await enterKey();
     assert.match(await main(page), IN_EFFECT);
     // The skip link leads past the navigation.
+    await page.goto(`${site.console}/activity`);
     await page.keyboard.press('Tab');
     await page.keyboard.press('Enter');
     assert.equal(await page.evaluate(() => document.activeElement.tagName), 'MAIN');

@@ -97,6 +97,9 @@ const scenarios = {
     const page = await t.page();
     await page.goto(site.app);
     const wrong = { name: 'somebody', password: 'wrong-passw0rd' };
+    // Filled before, since the delay is short.
+    await page.locator('input[name=username]').fill(wrong.name);
+    await page.locator('input[name=password]').fill(wrong.password);
     // Other guesses than the form's: one that is known to be wrong counts once.
     let [guesses, delay] = [0, 0];
     await until('the delay is long enough to be seen', async () => {
@@ -105,7 +108,7 @@ const scenarios = {
       delay = Number(answer.headers.get('retry-after'));
       return delay >= 4;
     });
-    await logIn(page, wrong);
+    await press(page, 'Log in');
     const shown = await text(page);
     assert.match(shown, /try again in \d+ (s|seconds?|minutes?|min)\b/i);
     assert.equal(await page.locator('input[name=username]').inputValue(), wrong.name, shown);
@@ -302,7 +305,9 @@ const scenarios = {
         const answer = await fetch('/data', options);
         return [answer.status, answer.headers.get('www-authenticate')];
       }, options);
-      assert.deepEqual([status, challenge], [401, null], JSON.stringify(options));
+      assert.equal(status, 401, JSON.stringify(options));
+      // A browser opens its password box for Basic, and for no scheme that it does not know.
+      assert.doesNotMatch(challenge || '', /basic|digest|negotiate|ntlm|bearer/i);
     }
     const status = await page.evaluate(() => new Promise((resolve) => {
       const request = new XMLHttpRequest();

@@ -12,7 +12,7 @@ const { chromium } = require(process.env.CLIENT);
 const { Server } = require('./server');
 
 // Longer than anything takes that works.
-const PATIENCE = 20_000;
+const PATIENCE = 30_000;
 // Scenarios that run at the same time. Most of the time they wait.
 const AT_ONCE = 3;
 
@@ -218,7 +218,7 @@ async function attempt(browser, sites, [name, act]) {
   let overdue;
   try {
     const late = new Promise((_, reject) => {
-      overdue = setTimeout(() => reject(new Error('it takes too long')), 3 * PATIENCE);
+      overdue = setTimeout(() => reject(new Error('it takes too long')), 6 * PATIENCE);
     });
     await Promise.race([act(trial), late]);
     assert.deepEqual(trial.faults, [], 'nothing goes wrong in the browser');

@@ -1,12 +1,14 @@
 //! The page that adds a credential.
 
+use zeroize::Zeroizing;
+
 use super::answer::ConsoleAnswer;
 use super::credential_form::CredentialForm;
 use super::credential_words;
-use super::form_fault::FormFault;
+use super::form_fault::{FaultField, FormFault};
 use super::handover::{self, NewLogin};
 use super::page_request::{PageRequest, PageResult, errors};
-use crate::domain::{AccountError, CredentialId, PermissionEdit, Permissions};
+use crate::domain::{AccountError, CredentialId, NewPassword, Note, PermissionEdit, Permissions, Username};
 use crate::edge::http::pages::views::{AddView, Handover, PasswordChoice, Section};
 use crate::service::ManagementError;
 use crate::service::credentials::{Addition, Manager};
@@ -48,15 +50,23 @@ async fn add(
     form: &CredentialForm,
     rights: Permissions,
 ) -> Result<ConsoleAnswer, FormFault> {
+    if !request.has_token() {
+        return Err(FormFault::stale());
+    }
+    let credentials = &request.console.credentials;
+    let password = form.password(&request.form);
+    // All at once, and before the password of the account is checked, which may be throttled.
+    if let Some(fault) = FormFault::of_all(faults(form, rights, &password)) {
+        return Err(fault);
+    }
     request.check_form().await?;
-    let password = form.password(&request.form)?.unwrap_or_default();
+    let password = password?.unwrap_or_default();
     let addition = Addition {
         username: &form.name,
         password: password.as_bytes(),
         permissions: PermissionEdit::exactly(form.permissions),
         note: &form.note,
     };
-    let credentials = &request.console.credentials;
     match credentials.add(manager, addition).await {
         Ok(added) => {
             // It was added, so its password is shown even if it can't be read again.
@@ -70,6 +80,26 @@ async fn add(
         }
         Err(error) => Err(FormFault::from(&error)),
     }
+}
+
+/// The faults of a form that need no look at the store.
+fn faults(
+    form: &CredentialForm,
+    rights: Permissions,
+    password: &Result<Option<Zeroizing<String>>, FormFault>,
+) -> Vec<FormFault> {
+    let mut faults = Vec::new();
+    let mut add = |error: Option<ManagementError>| faults.extend(error.as_ref().map(FormFault::from));
+    add(Username::parse_new(&form.name).err().map(ManagementError::from));
+    add(Note::parse(&form.note).err().map(ManagementError::from));
+    if let Ok(Some(password)) = password {
+        add(NewPassword::parse_chosen(password.as_bytes()).err().map(ManagementError::from));
+    }
+    faults.extend(password.as_ref().err().cloned());
+    if form.permissions.is_empty() && !rights.is_empty() {
+        faults.push(FormFault::invalid(FaultField::Permissions, "Choose at least one permission."));
+    }
+    faults
 }
 
 /// The fault of a name that is taken. A form that is sent twice, such as by reloading its answer, adds nothing and shows no password.

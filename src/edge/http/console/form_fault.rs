@@ -53,6 +53,8 @@ pub struct FormFault {
     pub text: String,
     /// More about it, which stands above the page; empty for nothing.
     pub explanation: String,
+    /// Further faults of the same form.
+    pub others: Vec<FormFault>,
     /// The value of `Retry-After` in seconds, if trying again may help.
     pub retry_after: Option<u64>,
 }
@@ -60,7 +62,21 @@ pub struct FormFault {
 impl FormFault {
     /// An invalid value of a field.
     pub fn invalid(field: FaultField, text: impl Into<String>) -> FormFault {
-        FormFault { status: 422, field, text: text.into(), explanation: String::new(), retry_after: None }
+        FormFault {
+            status: 422,
+            field,
+            text: text.into(),
+            explanation: String::new(),
+            others: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// Several faults of one form as one; `None` if there are none.
+    pub fn of_all(faults: Vec<FormFault>) -> Option<FormFault> {
+        let mut faults = faults.into_iter();
+        let first = faults.next()?;
+        Some(FormFault { others: faults.collect(), ..first })
     }
 
     /// A form that was made for another session of the same principal.

@@ -199,7 +199,8 @@ impl<'a> PageRequest<'a> {
 /// Returns the errors of a form with this fault, unless it stands above the page.
 pub fn errors(fault: Option<&FormFault>) -> FormErrors {
     let mut errors = FormErrors::default();
-    if let Some(fault) = fault.filter(|fault| !fault.is_above_page()) {
+    let faults = fault.into_iter().flat_map(|fault| std::iter::once(fault).chain(&fault.others));
+    for fault in faults.filter(|fault| !fault.is_above_page()) {
         errors.add(fault.field.id(), fault.text.clone());
     }
     errors

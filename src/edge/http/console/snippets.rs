@@ -27,7 +27,7 @@ fn swaks(smtp: &SmtpEndpoint, name: &str, password: &str) -> String {
     };
     let (host, port, password) = (&smtp.host, smtp.port, shell_word(password));
     format!(
-        "swaks --server {host} --port {port}{tls} --auth PLAIN --auth-user {name} --auth-password {password} \
+        "swaks --server {host} --port {port}{tls} \\\n  --auth PLAIN --auth-user {name} --auth-password {password} \\\n  \
          --from you@example.com --to you@example.com"
     )
 }
@@ -112,7 +112,10 @@ mod tests {
         };
         assert_eq!(text("curl", "passw0rd"), "curl --user joe:passw0rd https://api.test/");
         assert_eq!(text("curl", "it's $1 `x`"), r"curl --user 'joe:it'\''s $1 `x`' https://api.test/");
-        assert!(text("swaks", "a b1").contains("--tls --auth PLAIN --auth-user joe --auth-password 'a b1' "));
+        assert!(
+            text("swaks", "a b1")
+                .contains("--tls \\\n  --auth PLAIN --auth-user joe --auth-password 'a b1' ")
+        );
         assert!(text(".env", r#"a"b\$1`"#).contains(r#"SMTP_PASSWORD="a\"b\\\$1\`""#));
         assert!(text(".env", "passw0rd").ends_with("API_PASSWORD=passw0rd"));
     }

@@ -14,11 +14,11 @@ const LARGEST_LOGO: u64 = 256 * 1024;
 /// A file.
 #[derive(Clone, Debug)]
 pub struct PageFile {
-    /// Its address: the whole path.
+    /// The address: the whole path.
     pub address: String,
-    /// Its media type.
+    /// The media type.
     pub content_type: &'static str,
-    /// Its content.
+    /// The content.
     pub content: Bytes,
 }
 

@@ -99,7 +99,7 @@ struct Direction<'a, S> {
     patience: Duration,
     /// The decision that permitted the tunnel, if there was one.
     access: Option<&'a Access>,
-    /// Who sends the bytes, if it is the client.
+    /// The client, if the bytes are its own.
     user: Option<&'a Granted>,
 }
 
