@@ -258,7 +258,7 @@ impl Applying<'_> {
 }
 
 fn generated_password() -> Result<Zeroizing<String>, CommandError> {
-    let made = crate::domain::generated_password(|bytes| getrandom::fill(bytes));
+    let made = crate::domain::generated_password(getrandom::fill);
     made.ok().flatten().ok_or(CommandError::NoRandom)
 }
 

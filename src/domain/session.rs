@@ -138,7 +138,7 @@ impl SessionCookie {
         let mut value = Zeroizing::new(String::with_capacity(MOST_DIGITS + 1 + TOKEN_TEXT));
         value.push_str(&self.principal.0.to_string());
         value.push('.');
-        URL_SAFE_NO_PAD.encode_string(&*self.token.0, &mut value);
+        URL_SAFE_NO_PAD.encode_string(self.token.0.as_slice(), &mut value);
         value
     }
 

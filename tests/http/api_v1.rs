@@ -333,6 +333,17 @@ fn requests_that_are_refused_and_all_their_faults() {
     }
 }
 
+#[test]
+fn a_body_that_does_not_arrive_is_a_problem() {
+    let console_of = "[console]\nlisten = [\"127.0.0.1:0\"]\nbody_timeout = \"100ms\"\n";
+    let gateway = Gateway::start(console_of);
+    gateway.account("email,api,web");
+    let mut connection = Connection::open(console(&gateway));
+    let whole = with_body("POST", CREDENTIALS, r#"{"name":"joe-1","permissions":{}}"#).bytes();
+    connection.write(&whole[..whole.len() - 1]);
+    problem(&connection.read_response(), 408, "request-timeout");
+}
+
 /// Also where a request is refused before anything else is known of it.
 #[test]
 fn a_request_for_another_host_is_a_problem_too() {

@@ -2,8 +2,9 @@
 
 use crate::common::backend::Backend;
 use crate::common::console::{Browser, encoded, section};
-use crate::common::http::{get, request};
-use crate::common::{Gateway, HOLDER, api};
+use crate::common::http::{Request, get, request};
+use crate::common::tls::{Authority, connect};
+use crate::common::{Gateway, HOLDER, api, configured};
 
 fn gateway(keys: &str) -> Gateway {
     let gateway = Gateway::start(&section(keys));
@@ -230,4 +231,47 @@ fn there_is_no_session_over_cleartext() {
         .body("username=acme&password=holder-passw0rd")
         .send(address);
     assert_eq!((response.status, response.header("set-cookie")), (403, None));
+}
+
+#[test]
+fn over_tls_the_cookie_is_for_this_host_alone() {
+    use std::io::{Read, Write};
+    let authority = Authority::new();
+    let tls = "[tls]\ncertificate = \"DIR/cert.pem\"\nprivate_key = \"DIR/key.pem\"\n";
+    let console = "[console]\nlisten = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.1:0\"]\n";
+    let directory = configured(&format!("{tls}{console}"));
+    authority.issue("gate.test").write(directory.path());
+    let gateway = Gateway::start_in(directory);
+    gateway.account("email,api,web");
+    let at = gateway.address("console.tls_listen");
+    let ask = |request: Request| {
+        let mut stream = connect(at, "gate.test", authority.client(&["http/1.1"])).unwrap();
+        stream.write_all(&request.to_host("gate.test").header("Connection", "close").bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let login = request("POST", "/login")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .header("Origin", "https://gate.test")
+        .body("username=acme&password=holder-passw0rd");
+    let answer = ask(login);
+    let set = answer.lines().find_map(|line| line.strip_prefix("Set-Cookie: ")).expect("a session");
+    assert!(
+        set.starts_with("__Host-gatepost-console=")
+            && set.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax")
+    );
+    assert!(answer.contains("Strict-Transport-Security: max-age="), "{answer}");
+    let cookie = set.split(';').next().unwrap();
+    let page = ask(get("/credentials").header("Cookie", cookie));
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    // A page of another port or scheme could have set that one.
+    let page = ask(get("/credentials").header("Cookie", &cookie.replace("__Host-", "")));
+    assert!(page.starts_with("HTTP/1.1 303"), "{page}");
+    // Without TLS, the login leads there.
+    let page = get("/login").send(gateway.address("console.listen"));
+    assert!(page.text().contains(&format!("href=\"https://gate.test:{}/\"", at.port())), "{}", page.text());
+    // HEAD has the header of GET, and no body.
+    let head = ask(request("HEAD", "/credentials").header("Cookie", cookie));
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
 }

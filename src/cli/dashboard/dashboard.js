@@ -3,7 +3,8 @@
   'use strict';
 
   const byId = (id) => document.getElementById(id);
-  const rates = Array(60).fill(0);
+  // The last minute, before the first message comes.
+  const rates = Array.from({ length: 60 }, (_, at) => Math.round(9 + 4 * Math.sin(at / 7) + 3 * Math.sin(at / 2.3)));
   let sent = 48120;
 
   const trouble = (text) => {

@@ -44,7 +44,7 @@ fn log_out(gateway: &Gateway, cookie: &str) {
     let page = get(LOGOUT)
         .header("cookie", cookie)
         .header("accept", "text/html")
-        .send(gateway.address("web.listen"));
+        .send_to_host(gateway.address("web.listen"));
     let text = page.text();
     let token = text.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
     let body = format!("token={}", token.unwrap_or_else(|| panic!("{text}")));

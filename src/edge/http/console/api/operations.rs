@@ -138,7 +138,7 @@ fn tag_of(details: &CredentialDetails) -> String {
 
 /// Makes a password.
 fn generated_password() -> Result<Zeroizing<String>, ApiRefusal> {
-    let made = crate::domain::generated_password(|bytes| getrandom::fill(bytes));
+    let made = crate::domain::generated_password(getrandom::fill);
     let made = made.ok().flatten().filter(|password| NewPassword::parse(password.as_bytes()).is_ok());
     let no_random = || Problem::new(ProblemKind::Unavailable, "the system has no random numbers, try again");
     made.ok_or_else(|| ApiRefusal::of(no_random()))
