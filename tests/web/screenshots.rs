@@ -59,8 +59,8 @@ fn screenshots() {
 
 /// Gives the credentials of the example an age.
 fn grow_old(database: &Path) {
-    const OLD: &str = "UPDATE principal SET created_at = unixepoch() - 400 * 86400 + id * 86400 * 5, \
-                       updated_at = unixepoch() - 400 * 86400 + id * 86400 * 5 + (id % 4 = 0) * 3600 * id * 20 \
+    const OLD: &str = "UPDATE principal SET created_at = unixepoch() - 400 * 86400 + id * 86400 * 4, \
+                       updated_at = unixepoch() - 400 * 86400 + id * 86400 * 4 + (id % 4 = 0) * 3600 * id * 20 \
                        WHERE account_id IS NOT NULL";
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

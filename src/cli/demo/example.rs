@@ -100,7 +100,12 @@ impl Example {
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
         let uses = there.iter().enumerate().filter_map(|(nth, credential)| {
             let (principal, entry) = (PrincipalId(credential.id.0), entry_of(credential.stored));
-            Some(PrincipalUse { principal, address: address(nth), entry, used_at: now - age(nth)? })
+            Some(PrincipalUse {
+                principal,
+                address: address(nth),
+                entry,
+                used_at: now - age(credential.name.as_str(), nth)?,
+            })
         });
         Ok(self.store.write_last_uses(&uses.collect::<Vec<_>>()).await?)
     }
@@ -124,16 +129,16 @@ impl Example {
 }
 
 /// The time since the last use, in seconds; `None` for a credential that was never used.
-fn age(nth: usize) -> Option<i64> {
+fn age(name: &str, nth: usize) -> Option<i64> {
     const HOUR: i64 = 3600;
     const DAY: i64 = 24 * HOUR;
     let spread = (nth as i64 * 7919) % 5000;
-    match nth % 12 {
-        0 | 5 => Some(60 + spread),
-        1 | 2 | 8 => Some(HOUR + spread * 6),
-        3 | 9 | 10 => Some(DAY + spread * 60),
-        4 | 7 => Some(6 * DAY + spread * 300),
-        6 => Some(100 * DAY + spread * 600),
+    match (name.rsplit('-').next(), nth % 4) {
+        (Some("prod"), 3) => Some(DAY + spread * 20),
+        (Some("prod"), _) => Some(60 + spread),
+        (Some("staging"), _) => Some(HOUR + spread * 40),
+        (Some("test"), 0) => Some(100 * DAY + spread * 500),
+        (Some("test"), 1 | 2) => Some(6 * DAY + spread * 300),
         _ => None,
     }
 }
