@@ -2,6 +2,7 @@
 //! browser, and commands to paste that show what it does.
 
 mod example;
+mod login;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -26,8 +27,7 @@ use crate::service::Origin;
 use crate::service::credentials::Addition;
 
 use example::Example;
-
-const ACCOUNT: &str = "demo";
+use login::{ACCOUNT, generated_password};
 
 /// The options of the demo.
 #[derive(clap::Args)]
@@ -206,20 +206,6 @@ fn generate(file: &Path) -> Result<DemoLogins> {
 }
 
 /// Returns a password: 20 of 32 characters that are easy to tell apart, 100 bits, with a letter and a digit.
-fn generated_password() -> Result<String> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    loop {
-        let mut random = [0; 20];
-        getrandom::fill(&mut random)
-            .map_err(|e| anyhow::anyhow!("no random numbers from the system: {e}"))?;
-        let password: String = random.iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect();
-        if password.contains(|c: char| c.is_ascii_digit())
-            && password.contains(|c: char| c.is_ascii_alphabetic())
-        {
-            return Ok(password);
-        }
-    }
-}
 
 fn print_lines(logins: &DemoLogins, addresses: &DemoAddresses) {
     let DemoAddresses { api, web, console, smtp, ops } = addresses;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-use super::{ACCOUNT, generated_password};
+use super::login::{ACCOUNT, generated_password};
 use crate::domain::{Entry, Note, Permission, PermissionEdit, Permissions, PrincipalId, Username};
 use crate::server::Gateway;
 use crate::service::credentials::{Addition, Edit, Manager};
