@@ -205,8 +205,6 @@ fn generate(file: &Path) -> Result<DemoLogins> {
     Ok(logins)
 }
 
-/// Returns a password: 20 of 32 characters that are easy to tell apart, 100 bits, with a letter and a digit.
-
 fn print_lines(logins: &DemoLogins, addresses: &DemoAddresses) {
     let DemoAddresses { api, web, console, smtp, ops } = addresses;
     let holder = logins.account.to_string();
