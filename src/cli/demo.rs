@@ -2,7 +2,7 @@
 //! browser, and commands to paste that show what it does.
 
 mod example;
-mod login;
+mod random_password;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -27,7 +27,9 @@ use crate::service::Origin;
 use crate::service::credentials::Addition;
 
 use example::Example;
-use login::{ACCOUNT, generated_password};
+use random_password::random_password;
+
+const ACCOUNT: &str = "demo";
 
 /// The options of the demo.
 #[derive(clap::Args)]
@@ -127,7 +129,7 @@ pub async fn run(options: DemoOptions, signals: Signals) -> Result<ExitCode> {
         smtp: address("smtp.listen")?,
         ops: address("ops.listen")?,
     };
-    let example = Example::of(&gateway).await?;
+    let example = Example::of(&gateway, ACCOUNT).await?;
     example.fill().await.context("the demo's example")?;
     example.be_busy(addresses.api, &logins.credentials[1].to_string()).await.context("the demo's example")?;
     print_lines(&logins, &addresses);
@@ -191,7 +193,7 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
 /// password that nobody knows would be of no use.
 fn generate(file: &Path) -> Result<DemoLogins> {
     let login = |name: &str| {
-        Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: generated_password()? })
+        Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: random_password()? })
     };
     let logins = DemoLogins {
         account: login(ACCOUNT)?,
