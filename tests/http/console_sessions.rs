@@ -101,7 +101,7 @@ fn a_change_asks_for_the_password_after_five_minutes() {
     let new = |confirm: &[(&'static str, &'static str)]| {
         [&[("token", ""), ("username", "new-one"), ("note", "kept"), ("api", "1")], confirm].concat()
     };
-    let mut post = |browser: &mut Browser, fields: Vec<(&str, &str)>| {
+    let post = |browser: &mut Browser, fields: Vec<(&str, &str)>| {
         let fields: Vec<_> =
             fields.into_iter().map(|(n, v)| (n, if n == "token" { token.as_str() } else { v })).collect();
         browser.post("/credentials/add", &fields)

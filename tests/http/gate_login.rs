@@ -58,7 +58,7 @@ fn a_login_leads_back_and_its_cookie_lets_in() {
 
     let response = login_form(WEB, "/d/x?y=1&z=%2Fa").send(at);
     assert_eq!(response.status, 303, "{}", response.text());
-    let set = response.header("set-cookie").unwrap().to_owned();
+    let set = response.set_cookie().unwrap().to_owned();
     let cookie = cookie_of(&response);
     assert!(cookie.starts_with("gatepost="), "{set}");
     assert_eq!(&set[cookie.len()..], "; Path=/; HttpOnly; SameSite=Lax");

@@ -125,7 +125,7 @@ fn a_trusted_balancer_tells_that_the_browser_uses_tls() {
     let https: &[(&str, &str)] = &[("X-Forwarded-Proto", "https")];
     let response = login_behind(at, https);
     assert_eq!(response.status, 303, "{}", response.text());
-    let set = response.header("set-cookie").unwrap();
+    let set = response.set_cookie().unwrap();
     assert!(
         set.starts_with("__Host-gatepost=") && set.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"),
         "{set}"

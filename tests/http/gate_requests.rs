@@ -197,7 +197,7 @@ fn a_logout_ends_the_session_and_clears_the_browser() {
     let done = logout_form(&cookie).send(at);
     assert_eq!((done.status, done.header("location")), (303, Some("/-/gatepost/login?out=1")));
     assert_eq!(done.header("clear-site-data"), Some("\"cache\", \"storage\""));
-    let expired = done.header("set-cookie").unwrap();
+    let expired = done.set_cookie().unwrap();
     assert_eq!(expired, "gatepost=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
     assert!(open("/-/gatepost/login?out=1").send(at).text().contains("You are logged out"));
     assert_eq!(open("/a").header("Cookie", &cookie).send(at).status, 303);

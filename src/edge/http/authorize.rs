@@ -156,7 +156,7 @@ impl Admission<'_> {
     ) -> Refusal {
         let Some((ambient, reason)) = foreign else {
             let request = session.head();
-            let has_cookie = || self.guard().is_some_and(|guard| guard.cookie(request).is_some());
+            let has_cookie = || self.guard().is_some_and(|guard| guard.has_cookie(request));
             let reason = match () {
                 () if cors::is_preflight(request) => RefusalReason::Preflight,
                 () if has_cookie() => RefusalReason::NoSession,

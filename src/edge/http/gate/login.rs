@@ -11,6 +11,7 @@ use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::form_body::{self, PostedForm};
 use crate::edge::http::pages::origin::CookieWay;
+use crate::edge::http::pages::presented_session::PresentedSession;
 use crate::edge::http::pages::response::PageResponse;
 use crate::edge::http::pages::views::{LoginNotice, LoginProblem, LoginView, ProblemView};
 use crate::edge::http::refused::log_refusal;
@@ -40,15 +41,23 @@ impl GateCall<'_> {
         if query.get("sent").is_some() {
             // It follows a login at once, and a browser that keeps no cookies would go around in circles.
             view.problem = Some(LoginProblem::CookieLost);
-            return Ok(page(401, &view));
+            return Ok(self.without_ambiguity(session, page(401, &view)));
         }
-        let has_cookie = self.guard.cookie(session.head()).is_some();
         view.notice = match query.get("out") {
             Some(_) => Some(LoginNotice::LoggedOut),
-            None if has_cookie => Some(LoginNotice::Ended),
+            None if self.guard.has_cookie(session.head()) => Some(LoginNotice::Ended),
             None => None,
         };
-        Ok(page(200, &view))
+        Ok(self.without_ambiguity(session, page(200, &view)))
+    }
+
+    /// Has the browser forget the cookie that a script has put beside the session's.
+    fn without_ambiguity(&self, session: &ClientSession, response: PageResponse) -> PageResponse {
+        let request = session.head();
+        match (self.guard.presented(request), self.guard.origin(request).cookie_name(GATE_COOKIE)) {
+            (PresentedSession::Ambiguous, Some(name)) => response.without_partitioned_cookie(name),
+            _ => response,
+        }
     }
 
     /// Checks the login of a form, and begins a session.
