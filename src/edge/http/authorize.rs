@@ -15,6 +15,7 @@ use super::cors;
 use super::cross_site;
 use super::error::Refusal;
 use super::gate::refusal::leads_to_login;
+use super::gate::requester::has_metadata;
 use super::gate::session::SessionGuard;
 use super::headers::request::Framing;
 use super::masking::{BodyKind, FormReader, Mask, MaskedQuery};
@@ -81,7 +82,7 @@ impl Admission<'_> {
             return Ok(Admitted { granted: Some(granted), query: query.rest, body });
         }
         let mut buffer = BasicBuffer::default();
-        let basic = match places.basic {
+        let basic = match places.basic && !self.is_of_ended_session(session.head()) {
             true => authorization(session.head(), &mut buffer),
             false => Ok(None),
         };
@@ -129,6 +130,12 @@ impl Admission<'_> {
                 Err(self.refuse_unpresented(session, route, foreign))
             }
         }
+    }
+
+    /// Returns true if a page of the dashboard sent a request after its session had ended. An `Authorization` field is the backend's then,
+    /// as it was before, and says nothing about a login here.
+    fn is_of_ended_session(&self, request: &RequestHead) -> bool {
+        self.guard().is_some_and(|guard| guard.has_cookie(request)) && has_metadata(request)
     }
 
     /// The guard of requests by cookie; on an entry with a gate only.
