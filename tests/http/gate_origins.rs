@@ -96,12 +96,20 @@ fn websockets_open_for_the_own_and_allowed_origins_only() {
         &[("Origin", "null")],
         &[("Origin", "http://localhost")],
         &[("Origin", "https://localhost:8082")],
-        &[("Sec-Fetch-Site", "same-origin")],
+        &[("Sec-Fetch-Site", "cross-site")],
+        &[("Origin", "https://evil.test"), ("Sec-Fetch-Site", "cross-site")],
         &[("Origin", "http://localhost:8081"), ("Origin", "https://evil.test")],
     ] {
         assert_eq!(ask(fields), 403, "{fields:?}");
     }
-    assert_eq!(backend.drain().len(), 4);
+    // Behind a proxy that changes the host, the browser vouches for a WebSocket as for a POST.
+    for fields in [
+        &[("Sec-Fetch-Site", "same-origin")][..],
+        &[("Origin", "https://dash.example.com"), ("Sec-Fetch-Site", "same-origin")],
+    ] {
+        assert_eq!(ask(fields), 101, "{fields:?}");
+    }
+    assert_eq!(backend.drain().len(), 6);
 }
 
 /// A request that a balancer passes on: the browser's host, and the scheme that it used.
