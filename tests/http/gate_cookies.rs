@@ -262,8 +262,11 @@ fn curl_logs_in_and_out_with_a_cookie_jar() {
         assert!(page.status == 200 && page.text().contains("value=\"/d/x?y=%2F1&#38;z\""), "{page:?}");
         let form = ["username=viewer", "password=passw0rd-view", "next=/d/x?y=%2F1&z"];
         let form: Vec<&str> = form.iter().flat_map(|field| ["--data-urlencode", *field]).collect();
-        // It is led on by GET, with the cookie, to the page behind the login.
-        let shown = fetch(version, "/-/gatepost/login", &form);
+        // It is led on by GET, with the cookie, to the page that leads on to the one behind the login.
+        let arrived = fetch(version, "/-/gatepost/login", &form);
+        let text = arrived.text();
+        assert!(arrived.status == 200 && text.contains("content=\"0;url=/d/x?y=%2F1&#38;z\""), "{text}");
+        let shown = fetch(version, "/d/x?y=%2F1&z", &[]);
         assert_eq!((shown.status, shown.text().as_str()), (200, "hello"), "{version}");
         let received = backend.next();
         assert_eq!((received.target.as_str(), received.header("cookie")), ("/d/x?y=%2F1&z", None));
