@@ -17,7 +17,7 @@ use super::decision_clock::DecisionClock;
 use super::denials::{DenialKind, DenialRecord, Peer, RepeatKey};
 use super::{Access, ConnectionMemory, Granted, lacked};
 use crate::domain::{
-    Denial, Entry, Moment, Permission, Permissions, SessionCookie, SessionDigest, Unavailable,
+    Denial, Entry, Moment, Permission, Permissions, SessionCookie, SessionDigest, Unavailable, Username,
 };
 use crate::state::cache::{Digest, LiveSession, Proof, Verified};
 use crate::state::clock;
@@ -36,8 +36,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 pub enum SessionDecision {
     /// Its principal holds the permission.
     Allowed(Granted),
-    /// Its principal lacks the permission. The session stays.
-    Lacks(Permission),
+    /// Its principal, which has that name, lacks the permission. The session stays.
+    Lacks(Permission, Username),
     /// No session of that entry, or one that has ended.
     NoSession,
     /// No decision is possible now; the client is told to try again.
@@ -107,9 +107,10 @@ impl Access {
                             (verified.identity.name.as_bytes(), DenialKind::Denied(denial));
                         let account = Some(verified.identity.principal.account);
                         let reason = denial.as_str();
+                        let name = verified.identity.principal.name.clone();
                         let denied = DenialRecord { entry, username, peer, kind, reason, account };
                         self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
-                        (DecisionOutcome::Denied(denial), SessionDecision::Lacks(lacked))
+                        (DecisionOutcome::Denied(denial), SessionDecision::Lacks(lacked, name))
                     }
                 }
             }

@@ -152,7 +152,7 @@ impl ConsoleCall<'_> {
         let (access, peer) = (&self.console.access, self.peer(browser));
         match access.authorize_session(cookie, None, Entry::Console, peer).await {
             SessionDecision::Allowed(granted) => Ok(Some(granted)),
-            SessionDecision::NoSession | SessionDecision::Lacks(_) => Ok(None),
+            SessionDecision::NoSession | SessionDecision::Lacks(..) => Ok(None),
             SessionDecision::Unavailable(why) => Err(why.into()),
         }
     }

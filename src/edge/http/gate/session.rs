@@ -117,11 +117,8 @@ impl<'a> SessionGuard<'a> {
                 self.client.note_accepted();
                 Ok(Some(granted))
             }
-            SessionDecision::Lacks(permission) => {
-                let known = access.authorize_session(cookie, None, entry, self.peer(session)).await;
-                if let SessionDecision::Allowed(granted) = known {
-                    self.user.get_or_init(|| granted.name().as_str().to_owned());
-                }
+            SessionDecision::Lacks(permission, name) => {
+                self.user.get_or_init(|| name.as_str().to_owned());
                 Err(Refusal::Forbidden(permission))
             }
             SessionDecision::NoSession => Ok(None),
@@ -143,7 +140,7 @@ impl<'a> SessionGuard<'a> {
         match self.site.access.authorize_session(&cookie, None, entry, self.peer(session)).await {
             SessionDecision::Allowed(granted) => Ok(Some((cookie, granted))),
             SessionDecision::Unavailable(unavailable) => Err(unavailable.into()),
-            SessionDecision::Lacks(_) | SessionDecision::NoSession => Ok(None),
+            SessionDecision::Lacks(..) | SessionDecision::NoSession => Ok(None),
         }
     }
 

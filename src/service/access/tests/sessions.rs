@@ -119,7 +119,7 @@ impl Browser<'_> {
 pub fn outcome(decision: &SessionDecision) -> Outcome {
     match decision {
         SessionDecision::Allowed(_) => Outcome::Allowed,
-        SessionDecision::Lacks(_) => Outcome::Lacks,
+        SessionDecision::Lacks(..) => Outcome::Lacks,
         SessionDecision::NoSession => Outcome::NoSession,
         SessionDecision::Unavailable(why) => Outcome::Unavailable(*why),
     }
@@ -149,7 +149,7 @@ async fn a_session_is_of_its_principal_and_entry() {
         assert_eq!((facts.id, granted.session_entry()), (begun.id, Some(Entry::Web)));
         assert_eq!((facts.confirmed_at, facts.ends_at - facts.created_at), (facts.created_at, 3600));
         let lacked = house.decide(cookie, Some(Permission::Api), Entry::Web).await;
-        assert!(matches!(lacked, SessionDecision::Lacks(Permission::Api)));
+        assert!(matches!(lacked, SessionDecision::Lacks(Permission::Api, name) if name.as_str() == "seer"));
         assert_eq!(outcome(&house.decide(cookie, None, Entry::Web).await), Outcome::Allowed);
     }
     // And as the memory of a connection does.
