@@ -82,6 +82,7 @@ impl<'a> SessionGuard<'a> {
         }
         let Some(granted) = granted else { return Ok(None) };
         self.check_source(session, route.permissions(), &granted)?;
+        self.site.access.note_session(&granted);
         Ok(Some(granted))
     }
 
@@ -138,7 +139,10 @@ impl<'a> SessionGuard<'a> {
         let _room = request_quota::take(self.site, self.plan, self.client, session.head(), Use::Login)?;
         let entry = self.site.entry;
         match self.site.access.authorize_session(&cookie, None, entry, self.peer(session)).await {
-            SessionDecision::Allowed(granted) => Ok(Some((cookie, granted))),
+            SessionDecision::Allowed(granted) => {
+                self.site.access.note_session(&granted);
+                Ok(Some((cookie, granted)))
+            }
             SessionDecision::Unavailable(unavailable) => Err(unavailable.into()),
             SessionDecision::Lacks(..) | SessionDecision::NoSession => Ok(None),
         }

@@ -63,7 +63,7 @@ impl House {
         sessions.into_iter().map(|session| session.id).collect()
     }
 
-    /// Decides without a connection's memory.
+    /// Decides without a connection's memory, and admits the request.
     pub async fn decide(
         &self,
         cookie: &SessionCookie,
@@ -72,7 +72,11 @@ impl House {
     ) -> SessionDecision {
         let peer = Peer::from(HERE.parse::<IpAddr>().unwrap());
         let clock = DecisionClock::starting_at(self.now);
-        self.access.authorize_session_by(cookie, permission, entry, peer, clock).await
+        let decision = self.access.authorize_session_by(cookie, permission, entry, peer, clock).await;
+        if let SessionDecision::Allowed(granted) = &decision {
+            self.access.note_session_at(granted, self.now);
+        }
+        decision
     }
 }
 
@@ -91,7 +95,10 @@ impl Browser<'_> {
     /// Decides as the gate does.
     pub async fn decide(&self) -> SessionDecision {
         match self.check() {
-            Some(granted) => SessionDecision::Allowed(granted),
+            Some(granted) => {
+                self.house.access.note_session_at(&granted, self.house.now);
+                SessionDecision::Allowed(granted)
+            }
             None => self.house.decide(&self.cookie, Some(Permission::Web), Entry::Web).await,
         }
     }
@@ -363,6 +370,27 @@ async fn the_last_use_is_written_once_a_minute_and_survives_a_restart() {
     house.now += IDLE - 2 * SECOND;
     assert_eq!(house.browser(&begun).ask().await, Outcome::Allowed);
     house.now += IDLE;
+    assert_eq!(house.browser(&begun).ask().await, Outcome::NoSession);
+}
+
+// As it is if the request comes from a page of another origin.
+#[tokio::test]
+async fn a_decision_by_itself_is_no_use() {
+    let mut house = house().await;
+    let begun = house.begin("seer", Entry::Web).await;
+    let browser = house.browser(&begun);
+    browser.warm().await;
+    let memory = browser.memory;
+    house.now += 100 * SECOND;
+    let (access, cookie) = (house.access.clone(), &begun.cookie);
+    assert!(access.check_session_at(&memory, cookie, Permission::Web, Entry::Web, house.now).is_some());
+    for permission in [Permission::Web, Permission::Api] {
+        let (clock, peer) =
+            (DecisionClock::starting_at(house.now), Peer::from(HERE.parse::<IpAddr>().unwrap()));
+        let decision = access.authorize_session_by(cookie, Some(permission), Entry::Web, peer, clock).await;
+        assert!(!matches!(decision, SessionDecision::NoSession), "{decision:?}");
+    }
+    house.now += IDLE - 99 * SECOND;
     assert_eq!(house.browser(&begun).ask().await, Outcome::NoSession);
 }
 
