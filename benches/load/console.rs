@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use sqlx::{ConnectOptions, Connection};
 
 use super::gatepost::{ACCOUNT, HASH_COST, PASSWORD, add_account, connect, read_answer};

@@ -2,6 +2,7 @@
 //! browser, and commands to paste that show what it does.
 
 mod example;
+mod random_password;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -26,6 +27,7 @@ use crate::service::Origin;
 use crate::service::credentials::Addition;
 
 use example::Example;
+use random_password::random_password;
 
 const ACCOUNT: &str = "demo";
 
@@ -127,7 +129,7 @@ pub async fn run(options: DemoOptions, signals: Signals) -> Result<ExitCode> {
         smtp: address("smtp.listen")?,
         ops: address("ops.listen")?,
     };
-    let example = Example::of(&gateway).await?;
+    let example = Example::of(&gateway, ACCOUNT).await?;
     example.fill().await.context("the demo's example")?;
     example.be_busy(addresses.api, &logins.credentials[1].to_string()).await.context("the demo's example")?;
     print_lines(&logins, &addresses);
@@ -191,7 +193,7 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
 /// password that nobody knows would be of no use.
 fn generate(file: &Path) -> Result<DemoLogins> {
     let login = |name: &str| {
-        Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: generated_password()? })
+        Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: random_password()? })
     };
     let logins = DemoLogins {
         account: login(ACCOUNT)?,
@@ -203,22 +205,6 @@ fn generate(file: &Path) -> Result<DemoLogins> {
     out.sync_all()?;
     fs::rename(&unfinished, file)?;
     Ok(logins)
-}
-
-/// Returns a password: 20 of 32 characters that are easy to tell apart, 100 bits, with a letter and a digit.
-fn generated_password() -> Result<String> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    loop {
-        let mut random = [0; 20];
-        getrandom::fill(&mut random)
-            .map_err(|e| anyhow::anyhow!("no random numbers from the system: {e}"))?;
-        let password: String = random.iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect();
-        if password.contains(|c: char| c.is_ascii_digit())
-            && password.contains(|c: char| c.is_ascii_alphabetic())
-        {
-            return Ok(password);
-        }
-    }
 }
 
 fn print_lines(logins: &DemoLogins, addresses: &DemoAddresses) {

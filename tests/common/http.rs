@@ -61,7 +61,7 @@ pub fn get(target: &str) -> Request {
 
 impl Request {
     /// The same for another host than `gate.test`.
-    pub fn to_host(mut self, host: &str) -> Request {
+    pub fn for_host(mut self, host: &str) -> Request {
         self.host = host.into();
         self
     }

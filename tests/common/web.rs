@@ -50,7 +50,7 @@ pub fn dashboard_with(sections: &str, backend: &Backend, keys: &str) -> Gateway 
 
 /// A request of a browser on the same machine, with these fields.
 pub fn with(request: Request, fields: &[(&str, &str)]) -> Request {
-    fields.iter().fold(request.to_host(LOCAL), |request, (name, value)| request.header(name, value))
+    fields.iter().fold(request.for_host(LOCAL), |request, (name, value)| request.header(name, value))
 }
 
 /// A browser that opens an address.

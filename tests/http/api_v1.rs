@@ -348,7 +348,7 @@ fn a_body_that_does_not_arrive_is_a_problem() {
 #[test]
 fn a_request_for_another_host_is_a_problem_too() {
     let gateway = Gateway::start("[console]\nlisten = [\"127.0.0.1:0\"]\nhost = \"console.test\"\n");
-    let list = |host: &str| get(CREDENTIALS).to_host(host).send(console(&gateway));
+    let list = |host: &str| get(CREDENTIALS).for_host(host).send(console(&gateway));
     problem(&list("other.test"), 421, "misdirected");
     problem(&list("console.test"), 401, "unauthenticated");
 }

@@ -12,10 +12,10 @@ fn only_its_own_host_is_answered() {
     let gateway = start("host = \"console.test\"\n");
     let at = gateway.address("console.listen");
     for host in ["console.test", "CONSOLE.test:8082"] {
-        assert_ne!(get("/").to_host(host).send(at).status, 421, "{host}");
+        assert_ne!(get("/").for_host(host).send(at).status, 421, "{host}");
     }
     for host in ["gate.test", "console.test.evil.test", "xconsole.test", "console.testx", "127.0.0.1"] {
-        let response = get("/").to_host(host).send(at);
+        let response = get("/").for_host(host).send(at);
         assert_eq!(response.status, 421, "{host}");
         assert!(response.text().contains("host name"), "{}", response.text());
     }
@@ -26,7 +26,7 @@ fn only_its_own_host_is_answered() {
 fn without_one_any_host_is_answered() {
     let gateway = start("");
     for host in ["console.test", "127.0.0.1:1", "localhost"] {
-        assert_ne!(get("/").to_host(host).send(gateway.address("console.listen")).status, 421, "{host}");
+        assert_ne!(get("/").for_host(host).send(gateway.address("console.listen")).status, 421, "{host}");
     }
 }
 

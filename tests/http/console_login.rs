@@ -246,7 +246,7 @@ fn over_tls_the_cookie_is_for_this_host_alone() {
     let at = gateway.address("console.tls_listen");
     let ask = |request: Request| {
         let mut stream = connect(at, "gate.test", authority.client(&["http/1.1"])).unwrap();
-        stream.write_all(&request.to_host("gate.test").header("Connection", "close").bytes()).unwrap();
+        stream.write_all(&request.for_host("gate.test").header("Connection", "close").bytes()).unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()

@@ -7,6 +7,9 @@ use crate::common::console::{Browser, section};
 use crate::common::fake_clock::FakeClock;
 use crate::common::{Gateway, HOLDER, binary, configured};
 
+/// The fields of a form: names and values.
+type Fields<'a> = [(&'a str, &'a str)];
+
 fn gateway() -> Gateway {
     let gateway = Gateway::start(&section(""));
     gateway.account("email,api,web").credential("joe-ci:joes-passw0rd", "api");
@@ -55,7 +58,7 @@ fn a_principal_changes_its_own_password() {
         let mut browser = Browser::logged_in(&gateway, login);
         let mut other = Browser::logged_in(&gateway, login);
         let (_, old) = login.split_once(':').unwrap();
-        let wrong: [(&[(&str, &str)], u16, &str); 5] = [
+        let wrong: [(&Fields, u16, &str); 5] = [
             (
                 &[
                     ("current", "wr0ng-password"),

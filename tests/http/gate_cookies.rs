@@ -64,7 +64,7 @@ fn no_session_reaches_a_backend() {
                     continue;
                 }
                 let path = if way == "a public route" { "/open/a" } else { "/a" };
-                let mut request = get(path).to_host("localhost:8081");
+                let mut request = get(path).for_host("localhost:8081");
                 for value in sent {
                     request = request.header("Cookie", &filled(value));
                 }
@@ -163,7 +163,7 @@ fn ask_over_tls(gateway: &Gateway, authority: &Authority, request: Request) -> S
 fn login_over_tls(gateway: &Gateway, authority: &Authority) -> (String, String) {
     let form = encoded(&[("username", "viewer"), ("password", "passw0rd-view")]);
     let post = with(crate::common::http::request("POST", crate::common::web::LOGIN), &OWN_FORM);
-    let answer = ask_over_tls(gateway, authority, post.to_host("gate.test").body(form));
+    let answer = ask_over_tls(gateway, authority, post.for_host("gate.test").body(form));
     let set = answer
         .lines()
         .filter_map(|line| line.strip_prefix("Set-Cookie: "))
@@ -229,7 +229,7 @@ fn over_tls_the_cookie_is_for_this_host_alone() {
     assert!(cookie.starts_with("__Host-gatepost="), "{cookie}");
     assert!(answer.contains("\r\nStrict-Transport-Security: max-age=31536000\r\n"), "{answer}");
     let page = |cookie: &str| {
-        let request = open("/a").to_host("gate.test").header("Cookie", cookie);
+        let request = open("/a").for_host("gate.test").header("Cookie", cookie);
         ask_over_tls(&gateway, &authority, request)
     };
     assert!(page(&cookie).starts_with("HTTP/1.1 200"));

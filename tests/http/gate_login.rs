@@ -365,13 +365,13 @@ fn without_tls_only_the_same_machine_logs_in() {
     let cookie = log_in(at, WEB);
     assert_eq!(get("/a").header("Cookie", &cookie).send(at).status, 401);
     for host in ["localhost", "LOCALHOST:80", "dash.localhost:8081", "127.0.0.1:8081", "[::1]:8081"] {
-        let page = get(LOGIN).to_host(host).send(at);
+        let page = get(LOGIN).for_host(host).send(at);
         assert_eq!(page.status, 200, "{host}");
-        let login = post().to_host(host).body(form.clone()).send(at);
+        let login = post().for_host(host).body(form.clone()).send(at);
         assert_eq!(login.status, 303, "{host}");
     }
     for host in ["localhost.example.com", "10.0.0.1", "127.0.0.1.example.com"] {
-        assert_eq!(get(LOGIN).to_host(host).send(at).status, 403, "{host}");
+        assert_eq!(get(LOGIN).for_host(host).send(at).status, 403, "{host}");
     }
 }
 

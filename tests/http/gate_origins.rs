@@ -114,7 +114,7 @@ fn websockets_open_for_the_own_and_allowed_origins_only() {
 
 /// A request that a balancer passes on: the browser's host, and the scheme that it used.
 fn behind(request: Request, fields: &[(&str, &str)]) -> Request {
-    let request = request.to_host("dash.test");
+    let request = request.for_host("dash.test");
     fields.iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-use super::{ACCOUNT, generated_password};
+use super::random_password::random_password;
 use crate::domain::{Entry, Note, Permission, PermissionEdit, Permissions, PrincipalId, Username};
 use crate::server::Gateway;
 use crate::service::credentials::{Addition, Edit, Manager};
@@ -54,13 +54,13 @@ pub(super) struct Example {
 }
 
 impl Example {
-    /// The example for the account of the demo.
+    /// The example for an account.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) async fn of(gateway: &Gateway) -> Result<Example> {
+    pub(super) async fn of(gateway: &Gateway, account: &str) -> Result<Example> {
         let credentials = gateway.credentials();
-        let manager = credentials.operator(ACCOUNT, Origin::CommandLine).await?;
+        let manager = credentials.operator(account, Origin::CommandLine).await?;
         Ok(Example { manager, credentials, store: gateway.store().clone() })
     }
 
@@ -73,7 +73,7 @@ impl Example {
         if self.credentials.list(&self.manager, None, u32::MAX).await?.len() > Permission::ALL.len() {
             return Ok(());
         }
-        let password = generated_password()?;
+        let password = random_password()?;
         let addition = Addition { username: FIRST, password: password.as_bytes(), ..Addition::default() };
         self.credentials.add(&self.manager, addition).await?;
         let first = Username::parse(FIRST)?.canonical();

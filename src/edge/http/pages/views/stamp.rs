@@ -40,8 +40,8 @@ fn relative(moment: OffsetDateTime, at: i64, now: i64) -> String {
     let (count, unit) = match length {
         ..MINUTE if distance >= 0 => return "just now".to_owned(),
         ..MINUTE => return "in less than a minute".to_owned(),
-        ..HOUR => (length / MINUTE, "minute"),
-        ..DAY => (length / HOUR, "hour"),
+        MINUTE..HOUR => (length / MINUTE, "minute"),
+        HOUR..DAY => (length / HOUR, "hour"),
         _ if length / DAY < LONGEST_IN_DAYS => (length / DAY, "day"),
         _ => {
             let month = moment.month().to_string();
