@@ -179,7 +179,7 @@ const PARTITIONED: &str = "__Host-gatepost=; Path=/; Secure; HttpOnly; SameSite=
 fn several_cookies_are_no_session_and_the_partitioned_one_is_removed() {
     let (authority, backend) = (Authority::new(), Backend::hello());
     let gateway = over_tls(&authority, &backend, "");
-    let ask = |request: Request| ask_over_tls(&gateway, &authority, request.to_host("gate.test"));
+    let ask = |request: Request| ask_over_tls(&gateway, &authority, request.for_host("gate.test"));
     let removals = |answer: &str| answer.matches(&format!("\r\nSet-Cookie: {PARTITIONED}\r\n")).count();
     let (mine, answer) = login_over_tls(&gateway, &authority);
     // Browsers without partitions obey the last line.
