@@ -385,8 +385,9 @@ const scenarios = {
       assert.ok(!isLogin(page), 'the session is as it was');
     }
     assert.ok(site.dashboard.asked('/beside-').every(({ headers }) => headers['x-gatepost-user'] === victim.name));
+    await page.goto(site.app + LOGOUT);
     await plant(page, value);
-    await logOut(page, site.app + LOGOUT);
+    await press(page, 'Log out');
     assert.equal(await planted(), 0, 'the logout removes both');
     await page.goto(`${site.app}/after`);
     assert.ok(isLogin(page), page.url());
