@@ -166,6 +166,7 @@ impl ConsoleCall<'_> {
             takes_cookies: browser.cookie_name.is_some(),
             encrypted: self.console.tls_port.and_then(|port| encrypted(&browser.place, port)),
             terms: SessionTerms { idle, lifetime },
+            cookie: browser.cookie.as_ref(),
             peer: self.peer(browser),
             browser: &browser.name,
             request_id: self.request_id,
@@ -239,6 +240,8 @@ fn without_session(
     }
     if let Some(form) = form {
         let (next, resume) = return_address::of_form(route, form);
+        let resume = browser.cookie.as_ref().map(|ended| return_address::sealed(&resume, ended));
+        let resume = resume.unwrap_or_default();
         let notice = Some(LoginNotice::NothingChanged);
         return login.page(401, LoginContent { next, resume, notice, ..LoginContent::default() });
     }

@@ -15,7 +15,11 @@ const MOST: usize = 200;
 /// Shows the question before one credential is removed, or removes it.
 pub async fn answer(request: &PageRequest<'_>, id: CredentialId) -> PageResult {
     let manager = request.manager()?;
-    let details = request.console.credentials.by_id(&manager, id).await?;
+    let credentials = &request.console.credentials;
+    let details = match request.is_sent {
+        true => credentials.by_id_for_change(&manager, id).await?,
+        false => credentials.by_id(&manager, id).await?,
+    };
     if !request.is_sent {
         let fault = request.resumed().map(|_| FormFault::resumed());
         return Ok(show(request, &details, fault.as_ref()));
@@ -59,7 +63,11 @@ pub async fn answer_selected(request: &PageRequest<'_>) -> PageResult {
         true => selected(request.form.all("id")),
         false => selected(request.query.all("id")),
     };
-    let rows = request.console.credentials.by_ids(&manager, &selected).await?;
+    let credentials = &request.console.credentials;
+    let rows = match request.is_sent {
+        true => credentials.by_ids_for_change(&manager, &selected).await?,
+        false => credentials.by_ids(&manager, &selected).await?,
+    };
     let is_any_gone = rows.len() < selected.len();
     if rows.is_empty() {
         return Ok(nothing_selected(request, is_any_gone));
@@ -132,6 +140,7 @@ fn selected<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<CredentialId> {
 /// Leads back to the list, and says why nothing was removed.
 fn nothing_selected(request: &PageRequest<'_>, is_any_gone: bool) -> ConsoleAnswer {
     let text = match is_any_gone {
+        true if request.is_sent => "The selected credentials are removed, and refused on every node.",
         true => "The selected credentials no longer exist.",
         false => "No credential was selected.",
     };
