@@ -76,8 +76,9 @@ impl ConsoleCall<'_> {
             Err(PageRefusal::Request(Refusal::ClientGone)) => return Err(Refusal::ClientGone),
             Err(refusal) => {
                 self.note_refused(&browser, &refusal);
+                let is_sent = browser.method == Method::POST;
                 let username = user.get().map_or("", |user| user);
-                ProblemPage { site: &pages.view, route, username, request_id }.answer(&refusal)
+                ProblemPage { site: &pages.view, route, is_sent, username, request_id }.answer(&refusal)
             }
         };
         Ok(response(answer, &browser).write(session, client, request_id, within).await)

@@ -94,9 +94,12 @@ async fn edit(
         request.console.credentials.edit(manager, edit).await.map_err(|error| FormFault::from(&error))?;
     match password {
         Some(password) => {
-            let login =
-                NewLogin { id: current.credential.id, name: name.as_str(), permissions: after.and(rights) };
-            Ok(handover::page(request, Handover::NewPassword, &login, &password, &edited.effect))
+            let login = NewLogin {
+                id: Some(current.credential.id),
+                name: name.as_str(),
+                permissions: after.and(rights),
+            };
+            Ok(handover::page(request, Handover::NewPassword, &login, &password, Ok(&edited.effect)))
         }
         None => {
             let page = ConsoleRoute::Edit(current.credential.id);

@@ -183,13 +183,13 @@ impl From<&ManagementError> for FormFault {
             ),
             ManagementError::Unconfirmed(Unconfirmed::Silent(_)) => FormFault::failure(
                 "The change is written, but not yet confirmed on every node. Until then, a node may still decide by the state \
-                 before. Sending it again is safe.",
+                 before. Look at the current state before you send it again.",
             ),
             ManagementError::Unconfirmed(Unconfirmed::Unknown { within, .. }) => {
                 let seconds = within.as_millis().div_ceil(1000);
                 FormFault::failure(format!(
                     "The connection to the database was lost, so it is unknown if the change is written. If it is, it is in \
-                     effect on every node within {seconds} s. Sending it again is safe."
+                     effect on every node within {seconds} s. Look at the current state before you send it again."
                 ))
             }
         }

@@ -42,7 +42,7 @@ fn handover<'a>(site: &'a Site, kind: Handover, texts: Texts) -> HandoverView<'a
     HandoverView {
         frame: frame(site, Section::Credentials),
         kind,
-        id: "11".to_owned(),
+        id: Some("11".to_owned()),
         name: texts.name.to_owned(),
         password: password.to_owned(),
         permissions: vec![pill("email"), pill("api")],
@@ -70,7 +70,8 @@ fn handover<'a>(site: &'a Site, kind: Handover, texts: Texts) -> HandoverView<'a
                 ),
             },
         ],
-        effect: effect_words(3, Duration::from_millis(6)),
+        effect: effect_words(3, true, Duration::from_millis(6)),
+        doubt: None,
     }
 }
 

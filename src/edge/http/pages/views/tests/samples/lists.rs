@@ -57,7 +57,7 @@ pub fn all(site: &Site, texts: Texts) -> Vec<(&'static str, String)> {
     let mut usual = list(site, rows(texts), "", EmptyList::NoneYet);
     usual.frame.result = Some(ResultBanner {
         text: format!("Removed {}.", texts.name),
-        effect: effect_words(3, Duration::from_millis(4)),
+        effect: effect_words(3, true, Duration::from_millis(4)),
         is_done: true,
     });
     let mut refused = list(site, rows(texts).split_off(5), "ci", EmptyList::NoneYet);
