@@ -219,7 +219,7 @@ pub const CLEAR_SESSIONS: &str =
 pub const OVER_SESSION: &str = "SELECT 1 FROM session WHERE idle_until < $1 LIMIT 1";
 
 #[cfg(test)]
-pub const ALL: [&str; 43] = [
+pub const ALL: [&str; 44] = [
     PRINCIPAL,
     RENEW_HASH,
     PING,

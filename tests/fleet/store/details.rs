@@ -163,8 +163,6 @@ async fn a_credential_is_found_by_its_number_in_its_account_only() {
         {
             assert!(f.store.credential_by_id(account, id).await.unwrap().is_none());
         }
-        let another = [(canonical("two"), Some(CredentialId(999_999)))];
-        assert_eq!(f.store.remove_credentials(account, by, &another).await.unwrap().value, [false]);
         let _ = f.store.set_active(&canonical("holder"), false).await.unwrap();
         let suspended = f.store.credential_by_id(account, id).await.unwrap().unwrap().credential;
         assert_eq!((suspended.active, suspended.effective), (false, Permissions::NONE));
@@ -224,6 +222,8 @@ async fn several_are_removed_in_one_change_of_their_account() {
         assert_eq!(holder.credentials, 1);
         assert!(f.store.principal(&canonical("two")).await.unwrap().is_some());
         assert!(f.store.principal(&canonical("foreign")).await.unwrap().is_some());
+        let another = [(canonical("two"), Some(CredentialId(999_999)))];
+        assert_eq!(f.store.remove_credentials(account, by, &another).await.unwrap().value, [false]);
         let _ = f.store.set_active(&canonical("holder"), false).await.unwrap();
         let refused = f.store.remove_credentials(account, by, &[(canonical("two"), None)]).await.map(drop);
         assert_eq!(refused, Err(AccountError::Suspended.into()));

@@ -170,6 +170,14 @@ pub fn all(site: &Site, texts: Texts) -> Vec<(&'static str, String)> {
         page("add", &add(site)),
         page("add-wrong", &add_wrong),
         page("added", &handover(site, Handover::Added, texts)),
+        page(
+            "added-unconfirmed",
+            &HandoverView {
+                id: None,
+                doubt: Some("The credential is added, but not yet confirmed on every node."),
+                ..handover(site, Handover::Added, texts)
+            },
+        ),
         page("new-password", &handover(site, Handover::NewPassword, texts)),
         page("edit", &edit(site, texts)),
         page("edit-wrong", &edit_wrong),
