@@ -2,10 +2,10 @@
 
 use crate::common::Gateway;
 use crate::common::backend::Backend;
-use crate::common::callers::{ALL, WEB};
+use crate::common::callers::{ALL, NO_DELAYS, WEB};
 use crate::common::http::{Request, get, request};
 use crate::common::web::{
-    FETCH, NAVIGATION, OWN_FORM, address, dashboard, fetch, log_in, logout_form, open, with,
+    FETCH, NAVIGATION, OWN_FORM, address, dashboard, dashboard_with, fetch, log_in, logout_form, open, with,
 };
 
 const CHALLENGE: &str = "Basic realm=\"Gatepost\", charset=\"UTF-8\"";
@@ -35,6 +35,7 @@ fn navigations_lead_to_the_login_and_everything_else_is_a_401() {
         ("GET", &[html]),
         ("HEAD", &[html]),
         ("GET", &[html, ended]),
+        ("GET", &[html, ended, ("Authorization", "Basic dmlld2VyOndyb25nLXBhc3MxMQ==")]),
         ("GET", &[NAVIGATION[0], ended]),
         ("GET", &[NAVIGATION[0], ("Authorization", "Basic dmlld2VyOndyb25nLXBhc3MxMQ==")]),
     ] {
@@ -56,6 +57,8 @@ fn navigations_lead_to_the_login_and_everything_else_is_a_401() {
         ("DELETE", &[]),
         ("GET", &[("Cookie", "a=b")]),
         ("GET", &[("Authorization", "Basic dmlld2VyOndyb25nLXBhc3MxMQ==")]),
+        ("GET", &[html, ("Authorization", "Basic dmlld2VyOndyb25nLXBhc3MxMQ==")]),
+        ("GET", &[html, ("Authorization", "Basic !")]),
     ] {
         let response = with(request(method, "/a"), fields).send(at);
         assert_eq!(
@@ -134,6 +137,32 @@ fn with_a_session_an_authorization_field_is_the_backends() {
     assert!(backend.drain().is_empty());
 }
 
+// A dashboard's own Basic login goes on with every fetch of an open page after the session has ended.
+#[test]
+fn after_the_session_an_authorization_field_of_the_dashboard_is_no_login() {
+    let backend = Backend::hello();
+    let gateway = dashboard_with("", &backend, "");
+    let at = address(&gateway);
+    let ended = log_in(at, WEB);
+    assert_eq!(logout_form(&ended).send(at).status, 303);
+    for number in 0..40 {
+        let login = format!("admin:backend-passw0rd-{number}");
+        let response = fetch("GET", "/a").header("Cookie", &ended).basic(&login).send(at);
+        assert_eq!(response.status, 401, "{number}: {}", response.text());
+        assert!(!response.header("www-authenticate").unwrap().contains("Basic"));
+    }
+    for value in ["Basic", "Basic !", "Bearer abc"] {
+        let response = fetch("POST", "/a").header("Cookie", &ended).header("Authorization", value).send(at);
+        assert_eq!(response.status, 401, "{value}: {}", response.text());
+    }
+    // The source has failed at nothing.
+    log_in(at, WEB);
+    assert_eq!(get("/a").basic(WEB).send(at).status, 200);
+    // A program that keeps cookies means its login.
+    assert_eq!(get("/a").header("Cookie", &ended).basic(WEB).send(at).status, 200);
+    assert_eq!(backend.drain().len(), 2);
+}
+
 #[test]
 fn a_lost_permission_is_a_page_in_words_and_a_change_of_the_password_is_a_login() {
     let (gateway, backend) = start();
@@ -161,6 +190,26 @@ fn a_lost_permission_is_a_page_in_words_and_a_change_of_the_password_is_a_login(
     let again = log_in(at, "viewer:an0ther-passw0rd");
     assert_eq!(open("/a").header("Cookie", &again).send(at).status, 200);
     assert_eq!(backend.drain().len(), 5);
+}
+
+#[test]
+fn a_refused_request_is_one_decision() {
+    let backend = Backend::hello();
+    let sections = format!("{NO_DELAYS}[ops]\nlisten = \"127.0.0.1:0\"\n");
+    let gateway =
+        dashboard_with(&sections, &backend, "[[web.route]]\npath = \"/calls/*\"\npermission = \"api\"\n");
+    let at = address(&gateway);
+    let cookie = log_in(at, WEB);
+    let decisions = || -> u64 {
+        let text = get("/metrics").send(gateway.address("ops.listen")).text();
+        let counts = text.lines().filter(|line| line.starts_with("gatepost_decisions_total{entry=\"web\""));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    let before = decisions();
+    let refused = open("/calls/a").header("Cookie", &cookie).send(at);
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("viewer"), "{}", refused.text());
+    assert_eq!(decisions() - before, 1);
 }
 
 #[test]
@@ -197,7 +246,7 @@ fn a_logout_ends_the_session_and_clears_the_browser() {
     let done = logout_form(&cookie).send(at);
     assert_eq!((done.status, done.header("location")), (303, Some("/-/gatepost/login?out=1")));
     assert_eq!(done.header("clear-site-data"), Some("\"cache\", \"storage\""));
-    let expired = done.header("set-cookie").unwrap();
+    let expired = done.set_cookie().unwrap();
     assert_eq!(expired, "gatepost=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
     assert!(open("/-/gatepost/login?out=1").send(at).text().contains("You are logged out"));
     assert_eq!(open("/a").header("Cookie", &cookie).send(at).status, 303);

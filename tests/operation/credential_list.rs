@@ -200,7 +200,7 @@ async fn several_are_removed_at_once_each_with_its_line() {
         assert!(matches!(allowed, Decision::Allowed(_)));
     }
     let _ = audit_trail();
-    let asked = ["One", "nobody", "three", "not a name"];
+    let asked = ["One", "nobody", "three", "not a name"].map(|name| (name, None));
     let (outcomes, effect) = g.credentials.remove_many(&g.holder, &asked).await.unwrap();
     let missing = Err(AccountError::NoSuchCredential.into());
     assert_eq!(outcomes, [Ok(()), missing.clone(), Ok(()), missing]);
@@ -222,16 +222,21 @@ async fn several_are_removed_at_once_each_with_its_line() {
         "credential.remove|holder|three||192.0.2.7|done|-",
     ];
     assert_eq!(trail, expected);
-    let many = vec!["two"; 201];
+    let many = vec![("two", None); 201];
     let refused = g.credentials.remove_many(&g.holder, &many).await.unwrap_err();
     assert_eq!(refused, AccountError::TooManyAtOnce.into());
     assert!(g.credentials.remove_many(&g.holder, &[]).await.unwrap().0.is_empty());
+    // Another credential has the name by now.
+    let (outcomes, _) =
+        g.credentials.remove_many(&g.holder, &[("two", Some(CredentialId(999)))]).await.unwrap();
+    assert_eq!(outcomes, [Err(AccountError::NoSuchCredential.into())]);
     g.accounts.suspend("holder").await.unwrap();
-    let (outcomes, _) = g.credentials.remove_many(&g.holder, &["two"]).await.unwrap();
+    let (outcomes, _) = g.credentials.remove_many(&g.holder, &[("two", None)]).await.unwrap();
     assert_eq!(outcomes, [Err(AccountError::Suspended.into())]);
     g.accounts.resume("holder").await.unwrap();
     g.store.close().await;
-    let (outcomes, _) = g.credentials.remove_many(&g.holder, &["two", "three"]).await.unwrap();
+    let (outcomes, _) =
+        g.credentials.remove_many(&g.holder, &[("two", None), ("three", None)]).await.unwrap();
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(ManagementError::Store(_)))), "{outcomes:?}");
 }
 

@@ -8,26 +8,23 @@
 //! Time ends a session as well. It may be used by way of several processes, which tell each other of its uses only by the store. So a
 //! session that has run out as far as this process knows is read again before it is refused.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::decision_clock::DecisionClock;
 use super::denials::{DenialKind, DenialRecord, Peer, RepeatKey};
 use super::{Access, ConnectionMemory, Granted, lacked};
 use crate::domain::{
-    Denial, Entry, Moment, Permission, Permissions, SessionCookie, SessionDigest, Unavailable,
+    Denial, Entry, Moment, Permission, Permissions, SessionCookie, SessionDigest, Unavailable, Username,
 };
 use crate::state::cache::{Digest, LiveSession, Proof, Verified};
 use crate::state::clock;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::{StoreError, StoredSession};
 
-/// The number of tokens that are looked up at once of which this process knows nothing. Anybody can make them up.
-pub(super) const LOOK_UPS: usize = 16;
-/// The longest wait for such a look-up.
-const LOOK_UP_WAIT: Duration = Duration::from_secs(2);
 /// The longest time for which the end of a session is waited for in one piece. Timers don't count a suspension of the system.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
@@ -36,8 +33,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 pub enum SessionDecision {
     /// Its principal holds the permission.
     Allowed(Granted),
-    /// Its principal lacks the permission. The session stays.
-    Lacks(Permission),
+    /// Its principal, which has that name, lacks the permission. The session stays.
+    Lacks(Permission, Username),
     /// No session of that entry, or one that has ended.
     NoSession,
     /// No decision is possible now; the client is told to try again.
@@ -46,7 +43,7 @@ pub enum SessionDecision {
 
 impl Access {
     /// Allows what the connection remembers or the cache allows, without waiting. `None` is not a denial: [`Access::authorize_session`]
-    /// decides.
+    /// decides. A request that is admitted is a use of the session, which the caller notes: [`Access::note_session`].
     #[inline]
     pub fn check_session(
         &self,
@@ -68,12 +65,11 @@ impl Access {
         now: Moment,
     ) -> Option<Granted> {
         let verified = self.cache.find_remembered_session(memory, cookie, entry, &self.epochs, now)?;
-        self.note_session_use(&verified, now);
         self.allowed(verified, permission, entry)
     }
 
     /// Decides if the principal of a session holds `permission`, or only if there is such a session. Looks into the cache itself; if that
-    /// doesn't answer, it reads the store.
+    /// doesn't answer, it reads the store. The caller notes the use, as after [`Access::check_session`].
     pub async fn authorize_session(
         &self,
         cookie: &SessionCookie,
@@ -93,26 +89,23 @@ impl Access {
         peer: Peer<'_>,
         clock: DecisionClock,
     ) -> SessionDecision {
-        let (outcome, decision) = match self.session_of(cookie, entry, clock).await {
-            Ok(Some(verified)) => {
-                self.note_session_use(&verified, clock.began());
-                match lacked(&verified, permission) {
-                    None => {
-                        self.note_verified(&verified, entry, peer.source, clock.began());
-                        (DecisionOutcome::Allowed, SessionDecision::Allowed(Granted::new(verified)))
-                    }
-                    Some(lacked) => {
-                        let denial = Denial::Lacks(lacked);
-                        let (username, kind) =
-                            (verified.identity.name.as_bytes(), DenialKind::Denied(denial));
-                        let account = Some(verified.identity.principal.account);
-                        let reason = denial.as_str();
-                        let denied = DenialRecord { entry, username, peer, kind, reason, account };
-                        self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
-                        (DecisionOutcome::Denied(denial), SessionDecision::Lacks(lacked))
-                    }
+        let (outcome, decision) = match self.session_of(cookie, entry, peer.source, clock).await {
+            Ok(Some(verified)) => match lacked(&verified, permission) {
+                None => {
+                    self.note_verified(&verified, entry, peer.source, clock.began());
+                    (DecisionOutcome::Allowed, SessionDecision::Allowed(Granted::new(verified)))
                 }
-            }
+                Some(lacked) => {
+                    let denial = Denial::Lacks(lacked);
+                    let (username, kind) = (verified.identity.name.as_bytes(), DenialKind::Denied(denial));
+                    let account = Some(verified.identity.principal.account);
+                    let reason = denial.as_str();
+                    let name = verified.identity.principal.name.clone();
+                    let denied = DenialRecord { entry, username, peer, kind, reason, account };
+                    self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
+                    (DecisionOutcome::Denied(denial), SessionDecision::Lacks(lacked, name))
+                }
+            },
             Ok(None) => (DecisionOutcome::NoSession, SessionDecision::NoSession),
             Err(why) => (DecisionOutcome::Unavailable, SessionDecision::Unavailable(why)),
         };
@@ -133,15 +126,16 @@ impl Access {
         }
     }
 
-    /// Notes that a session was used, as each decision about it does. For open tunnels whose client has sent something.
+    /// Notes that a session was used, which puts off its end. For a request that was admitted, and for open tunnels whose client has sent
+    /// something. A page of another origin, whose request is refused after the decision, keeps no session alive.
     #[inline]
     pub fn note_session(&self, granted: &Granted) {
-        self.note_session_use(granted.verified(), clock::now());
+        self.note_session_at(granted, clock::now());
     }
 
     #[inline]
-    fn note_session_use(&self, verified: &Verified, now: Moment) {
-        if let Some(noted) = verified.session.as_ref().and_then(|session| session.note_use(now)) {
+    pub(super) fn note_session_at(&self, granted: &Granted, now: Moment) {
+        if let Some(noted) = granted.verified().session.as_ref().and_then(|session| session.note_use(now)) {
             self.session_uses.keep(noted);
         }
     }
@@ -150,6 +144,7 @@ impl Access {
         &self,
         cookie: &SessionCookie,
         entry: Entry,
+        source: IpAddr,
         clock: DecisionClock,
     ) -> Result<Option<Arc<Verified>>, Unavailable> {
         let token = cookie.digest();
@@ -163,26 +158,24 @@ impl Access {
             Some(_) => self.metrics.lookup(Lookup::Stale),
             None => self.metrics.lookup(Lookup::Miss),
         }
-        let found = Box::pin(self.read_session(&token, known.is_some(), clock)).await?;
+        let found = Box::pin(self.read_session(&token, known.is_none().then_some(source), clock)).await?;
         Ok(found.filter(is_it))
     }
 
-    /// The session of a token, by its row; `None` if it has ended.
+    /// The session of a token, by its row; `None` if it has ended. `of_unknown` is the source of the request if this process knows nothing
+    /// of the token.
     async fn read_session(
         &self,
         token: &SessionDigest,
-        is_known: bool,
+        of_unknown: Option<IpAddr>,
         clock: DecisionClock,
     ) -> Result<Option<Arc<Verified>>, Unavailable> {
         // Before and after the row is read, as where a login is checked.
         self.check_trust(clock.began())?;
         let read = || async move {
-            let _look_up = match is_known {
-                true => None,
-                false => {
-                    let turn = timeout(LOOK_UP_WAIT, self.look_ups.acquire()).await;
-                    Some(turn.map_err(|_| Unavailable::Busy)?)
-                }
+            let _look_up = match of_unknown {
+                Some(source) => Some(self.look_ups.turn(source).await?),
+                None => None,
             };
             // The store logs its faults itself.
             self.store.session(token).await.map_err(|_: StoreError| self.without_store())
@@ -198,7 +191,7 @@ impl Access {
         self.check_trust(clock.now())?;
         let found = found?;
         let alive = found.row.and_then(|row| self.live(&row, token, found.seen, clock));
-        if alive.is_none() && is_known {
+        if alive.is_none() && of_unknown.is_none() {
             self.cache.remove_session(token);
         }
         Ok(alive)
@@ -234,7 +227,7 @@ impl Access {
         let cached = self.cache.get_session(&session.digest);
         let found = match cached.filter(|entry| self.cache.is_fresh(entry, &self.epochs, clock.began())) {
             Some(entry) => Some(entry),
-            None => self.read_session(&session.digest, true, clock).await?,
+            None => self.read_session(&session.digest, None, clock).await?,
         };
         // What was found may know of a later use, and the tunnel waits for the end that it knows.
         if let Some(found) = found.as_ref().and_then(|found| found.session.as_ref()) {

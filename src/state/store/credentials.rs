@@ -141,7 +141,8 @@ impl Store {
         Ok(Written { value, change: mutation.commit(*name, ChangeEffect::EndsLogin).await? })
     }
 
-    /// Removes credentials in one transaction. Returns for each name whether it was there, in their order. The change has the name of the
+    /// Removes credentials in one transaction. Returns for each name whether it was there, in their order; one with another ID than the
+    /// given one was not. The change has the name of the
     /// account, which stands for all of its credentials.
     ///
     /// # Errors
@@ -150,13 +151,17 @@ impl Store {
         &self,
         account: AccountId,
         by: Authority,
-        names: &[Canonical],
+        names: &[(Canonical, Option<CredentialId>)],
     ) -> Result<Written<Vec<bool>>, MutationError> {
         let mut mutation = Mutation::begin(self).await?;
         let state = account_state(&mut mutation, account, by).await?;
         let mut value = Vec::with_capacity(names.len());
-        for name in names {
-            let statement = Statement::new(sql::REMOVE_CREDENTIAL).text(name.as_str()).number(account.0);
+        for (name, id) in names {
+            let of = |statement| Statement::new(statement).text(name.as_str()).number(account.0);
+            let statement = match id {
+                Some(id) => of(sql::REMOVE_CREDENTIAL_OF_ID).number(id.0),
+                None => of(sql::REMOVE_CREDENTIAL),
+            };
             value.push(mutation.execute(statement).await? > 0);
         }
         let removed = value.iter().filter(|was_there| **was_there).count();

@@ -208,7 +208,8 @@ async fn several_are_removed_in_one_change_of_their_account() {
             f.add(account, text).await.unwrap();
         }
         f.add(other, "foreign").await.unwrap();
-        let names = ["ONE", "nobody", "three", "foreign", "holder", "one"].map(canonical);
+        let names =
+            ["ONE", "nobody", "three", "foreign", "holder", "one"].map(|name| (canonical(name), None));
         let by = Authority::Holder;
         let removed = f.store.remove_credentials(account, by, &names).await.unwrap();
         assert_eq!(removed.value, [true, false, true, false, false, false]);
@@ -221,8 +222,10 @@ async fn several_are_removed_in_one_change_of_their_account() {
         assert_eq!(holder.credentials, 1);
         assert!(f.store.principal(&canonical("two")).await.unwrap().is_some());
         assert!(f.store.principal(&canonical("foreign")).await.unwrap().is_some());
+        let another = [(canonical("two"), Some(CredentialId(999_999)))];
+        assert_eq!(f.store.remove_credentials(account, by, &another).await.unwrap().value, [false]);
         let _ = f.store.set_active(&canonical("holder"), false).await.unwrap();
-        let refused = f.store.remove_credentials(account, by, &[canonical("two")]).await.map(drop);
+        let refused = f.store.remove_credentials(account, by, &[(canonical("two"), None)]).await.map(drop);
         assert_eq!(refused, Err(AccountError::Suspended.into()));
         assert!(f.store.principal(&canonical("two")).await.unwrap().is_some(), "nothing was removed");
     }

@@ -76,8 +76,9 @@ impl ConsoleCall<'_> {
             Err(PageRefusal::Request(Refusal::ClientGone)) => return Err(Refusal::ClientGone),
             Err(refusal) => {
                 self.note_refused(&browser, &refusal);
+                let is_sent = browser.method == Method::POST;
                 let username = user.get().map_or("", |user| user);
-                ProblemPage { site: &pages.view, route, username, request_id }.answer(&refusal)
+                ProblemPage { site: &pages.view, route, is_sent, username, request_id }.answer(&refusal)
             }
         };
         Ok(response(answer, &browser).write(session, client, request_id, within).await)
@@ -121,6 +122,7 @@ impl ConsoleCall<'_> {
         let (Some(granted), Some(cookie)) = (granted, &browser.cookie) else {
             return Ok(without_session(&login, route, target, is_sent.then_some(&form), browser));
         };
+        self.console.access.note_session(&granted);
         self.note_accepted(session, &granted);
         drop(room);
         if route.is_for_holders() && granted.kind() != PrincipalKind::Holder {
@@ -152,7 +154,7 @@ impl ConsoleCall<'_> {
         let (access, peer) = (&self.console.access, self.peer(browser));
         match access.authorize_session(cookie, None, Entry::Console, peer).await {
             SessionDecision::Allowed(granted) => Ok(Some(granted)),
-            SessionDecision::NoSession | SessionDecision::Lacks(_) => Ok(None),
+            SessionDecision::NoSession | SessionDecision::Lacks(..) => Ok(None),
             SessionDecision::Unavailable(why) => Err(why.into()),
         }
     }
@@ -166,6 +168,7 @@ impl ConsoleCall<'_> {
             takes_cookies: browser.cookie_name.is_some(),
             encrypted: self.console.tls_port.and_then(|port| encrypted(&browser.place, port)),
             terms: SessionTerms { idle, lifetime },
+            cookie: browser.cookie.as_ref(),
             peer: self.peer(browser),
             browser: &browser.name,
             request_id: self.request_id,
@@ -239,6 +242,8 @@ fn without_session(
     }
     if let Some(form) = form {
         let (next, resume) = return_address::of_form(route, form);
+        let resume = browser.cookie.as_ref().map(|ended| return_address::sealed(&resume, ended));
+        let resume = resume.unwrap_or_default();
         let notice = Some(LoginNotice::NothingChanged);
         return login.page(401, LoginContent { next, resume, notice, ..LoginContent::default() });
     }
@@ -279,6 +284,7 @@ fn response(answer: ConsoleAnswer, browser: &BrowserRequest) -> PageResponse {
         None => response,
     };
     match (answer.cookie, browser.cookie_name) {
+        (CookieChange::Keep, Some(name)) if browser.is_ambiguous => response.without_partitioned_cookie(name),
         (CookieChange::Keep, _) | (_, None) => response,
         (CookieChange::Set(cookie), Some(name)) => {
             response.with_cookie(browser.way, name, &cookie.to_value())

@@ -10,6 +10,7 @@ use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::cross_site;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::pages::origin::PageOrigin;
+use crate::edge::http::pages::presented_session::PresentedSession;
 use crate::edge::http::pages::site::PageSite;
 use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::quota::Use;
@@ -19,6 +20,9 @@ use crate::edge::http::router::Routed;
 use crate::edge::http::service::{HttpService, Plan};
 use crate::service::access::{Granted, Peer, SessionDecision};
 use crate::wire::{FieldKind, GATE_COOKIE, RequestHead, cookies};
+
+/// The most cookies whose sessions one logout ends.
+const MOST_COOKIES: usize = 4;
 
 /// The decision on requests by cookie.
 #[derive(Clone, Copy)]
@@ -60,13 +64,29 @@ impl<'a> SessionGuard<'a> {
         self.pages.origin(request, self.client, self.client.is_trusted(&self.plan.trusted_proxies))
     }
 
-    /// The cookie of a session that a request presents.
-    pub fn cookie(&self, request: &RequestHead) -> Option<SessionCookie> {
+    /// The session that a request presents.
+    pub fn presented(&self, request: &RequestHead) -> PresentedSession {
         if !request.fields().contains(FieldKind::Cookie) {
-            return None;
+            return PresentedSession::Absent;
         }
-        let name = self.origin(request).cookie_name(GATE_COOKIE)?;
-        cookies(request.fields().all(FieldKind::Cookie), name).find_map(SessionCookie::parse)
+        let name = self.origin(request).cookie_name(GATE_COOKIE);
+        name.map_or(PresentedSession::Absent, |name| PresentedSession::of(request, name))
+    }
+
+    /// Returns true if a request has a cookie of that name, also one without a session.
+    pub fn has_cookie(&self, request: &RequestHead) -> bool {
+        !matches!(self.presented(request), PresentedSession::Absent)
+    }
+
+    /// The cookies of sessions that a request has, also those that don't count beside others: for a logout, which ends them all.
+    pub fn all_cookies(&self, request: &RequestHead) -> Vec<SessionCookie> {
+        let Some(name) = self.origin(request).cookie_name(GATE_COOKIE) else { return Vec::new() };
+        let values = cookies(request.fields().all(FieldKind::Cookie), name).take(MOST_COOKIES);
+        values.filter_map(SessionCookie::parse).collect()
+    }
+
+    fn cookie(&self, request: &RequestHead) -> Option<SessionCookie> {
+        self.presented(request).cookie()
     }
 
     /// Decides on a request by its cookie. `None` if it has no session: then it may have another credential.
@@ -82,6 +102,7 @@ impl<'a> SessionGuard<'a> {
         }
         let Some(granted) = granted else { return Ok(None) };
         self.check_source(session, route.permissions(), &granted)?;
+        self.site.access.note_session(&granted);
         Ok(Some(granted))
     }
 
@@ -117,11 +138,8 @@ impl<'a> SessionGuard<'a> {
                 self.client.note_accepted();
                 Ok(Some(granted))
             }
-            SessionDecision::Lacks(permission) => {
-                let known = access.authorize_session(cookie, None, entry, self.peer(session)).await;
-                if let SessionDecision::Allowed(granted) = known {
-                    self.user.get_or_init(|| granted.name().as_str().to_owned());
-                }
+            SessionDecision::Lacks(permission, name) => {
+                self.user.get_or_init(|| name.as_str().to_owned());
                 Err(Refusal::Forbidden(permission))
             }
             SessionDecision::NoSession => Ok(None),
@@ -137,13 +155,30 @@ impl<'a> SessionGuard<'a> {
         &self,
         session: &ClientSession,
     ) -> Result<Option<(SessionCookie, Granted)>, Refusal> {
-        let Some(cookie) = self.cookie(session.head()) else { return Ok(None) };
+        match self.cookie(session.head()) {
+            Some(cookie) => self.session_of(session, cookie).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The session of a cookie that a request to one of the gate's own pages has.
+    ///
+    /// # Errors
+    /// There is no decision now.
+    pub async fn session_of(
+        &self,
+        session: &ClientSession,
+        cookie: SessionCookie,
+    ) -> Result<Option<(SessionCookie, Granted)>, Refusal> {
         let _room = request_quota::take(self.site, self.plan, self.client, session.head(), Use::Login)?;
         let entry = self.site.entry;
         match self.site.access.authorize_session(&cookie, None, entry, self.peer(session)).await {
-            SessionDecision::Allowed(granted) => Ok(Some((cookie, granted))),
+            SessionDecision::Allowed(granted) => {
+                self.site.access.note_session(&granted);
+                Ok(Some((cookie, granted)))
+            }
             SessionDecision::Unavailable(unavailable) => Err(unavailable.into()),
-            SessionDecision::Lacks(_) | SessionDecision::NoSession => Ok(None),
+            SessionDecision::Lacks(..) | SessionDecision::NoSession => Ok(None),
         }
     }
 
@@ -160,12 +195,10 @@ impl<'a> SessionGuard<'a> {
             return Ok(());
         }
         let (origin, allowed) = (self.origin(request), &self.gate.allowed_origins);
-        // Browsers add cookies to the handshake of any page's WebSocket, and ask no server first.
-        let is_own = match request.fields().contains(FieldKind::Upgrade) {
-            true => origin.is_origin_of(request, allowed),
-            false => origin.is_source_of(request, allowed),
-        };
-        if is_own {
+        // Browsers add cookies to the handshake of any page's WebSocket, which always has an `Origin`. They differ in what they say of its
+        // site, so the own origin is enough.
+        let is_socket = request.fields().contains(FieldKind::Upgrade);
+        if origin.is_source_of(request, allowed) || is_socket && origin.is_origin_of(request, allowed) {
             return Ok(());
         }
         let reason = match request.fields().contains(FieldKind::SecFetchSite) {
