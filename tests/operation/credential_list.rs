@@ -11,7 +11,7 @@ use gatepost::domain::{
 use gatepost::service::activity::{ActivityEvent, ActivityItem, ActivityOutcome};
 use gatepost::service::audit::AuditAction;
 use gatepost::service::credentials::{Addition, Edit, Manager};
-use gatepost::service::{CredentialPage, CredentialPageQuery, Decision, ManagementError};
+use gatepost::service::{CredentialPage, CredentialPageQuery, Decision, ManagementError, Origin};
 use gatepost::state::store::{CredentialFilter, PrincipalUse};
 
 use crate::common::random::Random;
@@ -24,6 +24,14 @@ fn names(page: &CredentialPage) -> Vec<String> {
 impl Gateway {
     async fn page(&self, query: &CredentialPageQuery<'_>) -> CredentialPage {
         self.credentials.page(&self.holder, query).await.unwrap()
+    }
+
+    async fn ids(&self, usernames: &[&str]) -> Vec<CredentialId> {
+        let mut ids = Vec::new();
+        for username in usernames {
+            ids.push(self.credentials.by_name(&self.holder, username).await.unwrap().credential.id);
+        }
+        ids
     }
 
     async fn authorize(
@@ -200,7 +208,8 @@ async fn several_are_removed_at_once_each_with_its_line() {
         assert!(matches!(allowed, Decision::Allowed(_)));
     }
     let _ = audit_trail();
-    let asked = ["One", "nobody", "three", "not a name"];
+    let (ids, nobody) = (g.ids(&["one", "two", "three"]).await, CredentialId(9_999));
+    let asked = [(ids[0], "One"), (nobody, "nobody"), (ids[2], "three"), (ids[1], "not a name")];
     let (outcomes, effect) = g.credentials.remove_many(&g.holder, &asked).await.unwrap();
     let missing = Err(AccountError::NoSuchCredential.into());
     assert_eq!(outcomes, [Ok(()), missing.clone(), Ok(()), missing]);
@@ -222,16 +231,25 @@ async fn several_are_removed_at_once_each_with_its_line() {
         "credential.remove|holder|three||192.0.2.7|done|-",
     ];
     assert_eq!(trail, expected);
-    let many = vec!["two"; 201];
+    // Another one that was given the name stays.
+    g.add("one").await.unwrap();
+    let (outcomes, _) = g.credentials.remove_many(&g.holder, &[(ids[0], "one")]).await.unwrap();
+    assert_eq!(outcomes, [Err(AccountError::NoSuchCredential.into())]);
+    let operator = g.credentials.operator("holder", Origin::CommandLine).await.unwrap();
+    let (outcomes, _) = g.credentials.remove_many(&operator, &[(ids[0], "one")]).await.unwrap();
+    assert_eq!(outcomes, [Err(AccountError::NoSuchCredential.into())]);
+    assert!(g.credentials.by_name(&g.holder, "one").await.is_ok());
+    let many = vec![(ids[1], "two"); 201];
     let refused = g.credentials.remove_many(&g.holder, &many).await.unwrap_err();
     assert_eq!(refused, AccountError::TooManyAtOnce.into());
     assert!(g.credentials.remove_many(&g.holder, &[]).await.unwrap().0.is_empty());
     g.accounts.suspend("holder").await.unwrap();
-    let (outcomes, _) = g.credentials.remove_many(&g.holder, &["two"]).await.unwrap();
+    let (outcomes, _) = g.credentials.remove_many(&g.holder, &[(ids[1], "two")]).await.unwrap();
     assert_eq!(outcomes, [Err(AccountError::Suspended.into())]);
     g.accounts.resume("holder").await.unwrap();
     g.store.close().await;
-    let (outcomes, _) = g.credentials.remove_many(&g.holder, &["two", "three"]).await.unwrap();
+    let (outcomes, _) =
+        g.credentials.remove_many(&g.holder, &[(ids[1], "two"), (ids[2], "three")]).await.unwrap();
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(ManagementError::Store(_)))), "{outcomes:?}");
 }
 

@@ -42,6 +42,10 @@ pub const CREDENTIAL_VERSION: &str =
 /// Canonical name, account ID.
 pub const REMOVE_CREDENTIAL: &str = "DELETE FROM principal WHERE lower(name) = $1 AND account_id = $2";
 
+/// Canonical name, account ID, ID.
+pub const REMOVE_CREDENTIAL_OF_ID: &str =
+    "DELETE FROM principal WHERE lower(name) = $1 AND account_id = $2 AND id = $3";
+
 /// Account ID, difference. Returns the new count.
 pub const COUNT_CREDENTIALS: &str =
     "UPDATE principal SET credentials = credentials + $2 WHERE id = $1 RETURNING credentials";
@@ -215,7 +219,7 @@ pub const CLEAR_SESSIONS: &str =
 pub const OVER_SESSION: &str = "SELECT 1 FROM session WHERE idle_until < $1 LIMIT 1";
 
 #[cfg(test)]
-pub const ALL: [&str; 43] = [
+pub const ALL: [&str; 44] = [
     PRINCIPAL,
     RENEW_HASH,
     PING,
@@ -226,6 +230,7 @@ pub const ALL: [&str; 43] = [
     EDIT_NOTE,
     CREDENTIAL_VERSION,
     REMOVE_CREDENTIAL,
+    REMOVE_CREDENTIAL_OF_ID,
     COUNT_CREDENTIALS,
     CREDENTIAL,
     CREDENTIALS,

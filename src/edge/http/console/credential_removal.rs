@@ -80,8 +80,10 @@ async fn remove_selected(
     rows: &[CredentialDetails],
 ) -> Result<ConsoleAnswer, FormFault> {
     request.check_form().await?;
-    let names: Vec<&str> = rows.iter().map(|details| details.credential.name.as_str()).collect();
-    let removed = request.console.credentials.remove_many(manager, &names).await;
+    let named = |details: &'_ CredentialDetails| (details.credential.id, details.credential.name.to_string());
+    let named: Vec<(CredentialId, String)> = rows.iter().map(named).collect();
+    let named: Vec<(CredentialId, &str)> = named.iter().map(|(id, name)| (*id, name.as_str())).collect();
+    let removed = request.console.credentials.remove_many(manager, &named).await;
     let (outcomes, effect) = removed.map_err(|error| FormFault::from(&error))?;
     let failures: Vec<(&CredentialDetails, FormFault)> = rows
         .iter()
@@ -90,7 +92,7 @@ async fn remove_selected(
         .collect();
     let count = rows.len() - failures.len();
     let text = match count {
-        1 => format!("Removed {}.", names[0]),
+        1 => format!("Removed {}.", named[0].1),
         count => format!("Removed {count} credentials."),
     };
     if failures.is_empty() {
@@ -123,9 +125,10 @@ fn show_rest(
 
 /// The numbers of a selection, each once, and at most as many as a page shows.
 fn selected<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<CredentialId> {
-    let mut selected: Vec<CredentialId> = ids.filter_map(id_of).take(MOST).collect();
+    let mut selected: Vec<CredentialId> = ids.filter_map(id_of).collect();
     selected.sort_unstable_by_key(|id| id.0);
     selected.dedup();
+    selected.truncate(MOST);
     selected
 }
 
@@ -162,6 +165,8 @@ mod tests {
     fn a_selection_is_bounded_and_has_each_once() {
         let of = |ids: &[&str]| selected(ids.iter().copied()).iter().map(|id| id.0).collect::<Vec<_>>();
         assert_eq!(of(&["7", "3", "7", "x", "", "-1"]), [3, 7]);
+        let twice: Vec<String> = (0..400).map(|place| (place / 2 + 1).to_string()).collect();
+        assert_eq!(selected(twice.iter().map(String::as_str)).len(), MOST);
         let many: Vec<String> = (1..1000).map(|id| id.to_string()).collect();
         assert_eq!(selected(many.iter().map(String::as_str)).len(), MOST);
     }
