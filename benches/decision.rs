@@ -74,7 +74,8 @@ impl Warm {
     fn check_session(&self, memory: &ConnectionMemory, nth: usize) -> bool {
         let cookie = black_box(self.cookies[nth % PRINCIPALS].as_bytes());
         let Some(cookie) = SessionCookie::parse(cookie) else { return false };
-        self.access.check_session(memory, &cookie, Permission::Web, Entry::Web).is_some()
+        let granted = self.access.check_session(memory, &cookie, Permission::Web, Entry::Web);
+        granted.inspect(|granted| self.access.note_session(granted)).is_some()
     }
 
     fn check_remembered_session(&self, connections: &[ConnectionMemory], nth: usize) -> bool {

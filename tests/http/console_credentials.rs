@@ -5,6 +5,9 @@ use crate::common::console::{Browser, Page, section};
 use crate::common::http::get;
 use crate::common::{Gateway, HOLDER, api};
 
+/// The fields of a form: names and values.
+type Fields = [(&'static str, &'static str)];
+
 fn gateway() -> Gateway {
     let gateway = Gateway::start(&section(""));
     gateway.account("email,api");
@@ -68,7 +71,7 @@ fn a_generated_password_works_and_is_shown_once() {
 fn errors_stand_at_their_fields_and_the_form_stays_filled() {
     let gateway = gateway();
     let mut browser = Browser::logged_in(&gateway, HOLDER);
-    let cases: [(&[(&str, &str)], u16, &str, &str); 12] = [
+    let cases: [(&Fields, u16, &str, &str); 12] = [
         (&[("username", "")], 422, "username", "3 to 64 characters"),
         (&[("username", "a b c")], 422, "username", "only letters, digits"),
         (&[("username", "12345")], 422, "username", "digits only"),

@@ -7,6 +7,9 @@ use crate::common::console::{Browser, section};
 use crate::common::fake_clock::FakeClock;
 use crate::common::{Gateway, HOLDER, binary, configured};
 
+/// The fields of a form: names and values.
+type Fields<'a> = [(&'a str, &'a str)];
+
 fn gateway() -> Gateway {
     let gateway = Gateway::start(&section(""));
     gateway.account("email,api,web").credential("joe-ci:joes-passw0rd", "api");
@@ -55,7 +58,7 @@ fn a_principal_changes_its_own_password() {
         let mut browser = Browser::logged_in(&gateway, login);
         let mut other = Browser::logged_in(&gateway, login);
         let (_, old) = login.split_once(':').unwrap();
-        let wrong: [(&[(&str, &str)], u16, &str); 5] = [
+        let wrong: [(&Fields, u16, &str); 5] = [
             (
                 &[
                     ("current", "wr0ng-password"),
@@ -101,7 +104,7 @@ fn a_change_asks_for_the_password_after_five_minutes() {
     let new = |confirm: &[(&'static str, &'static str)]| {
         [&[("token", ""), ("username", "new-one"), ("note", "kept"), ("api", "1")], confirm].concat()
     };
-    let mut post = |browser: &mut Browser, fields: Vec<(&str, &str)>| {
+    let post = |browser: &mut Browser, fields: Vec<(&str, &str)>| {
         let fields: Vec<_> =
             fields.into_iter().map(|(n, v)| (n, if n == "token" { token.as_str() } else { v })).collect();
         browser.post("/credentials/add", &fields)

@@ -167,6 +167,25 @@ fn use_keeps_a_session_until_its_lifetime() {
 }
 
 #[test]
+fn a_page_of_another_origin_keeps_no_session_alive() {
+    let backend = Backend::hello();
+    let gateway = dashboard(&backend, "session_idle = \"2s\"");
+    let at = address(&gateway);
+    let cookie = log_in(at, WEB);
+    let began = Instant::now();
+    loop {
+        let foreign = with(request("POST", "/a"), &[("Origin", "http://localhost:9999")]);
+        let response = foreign.header("Cookie", &cookie).send(at);
+        if response.status != 403 {
+            assert_eq!(response.status, 401, "the session has ended");
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it never ends");
+    }
+    assert!(backend.drain().is_empty());
+}
+
+#[test]
 fn a_restart_logs_nobody_out() {
     let backend = Backend::hello();
     let mut gateway = dashboard(&backend, "");

@@ -2,10 +2,10 @@
 
 use crate::common::Gateway;
 use crate::common::backend::Backend;
-use crate::common::callers::{ALL, WEB};
+use crate::common::callers::{ALL, NO_DELAYS, WEB};
 use crate::common::http::{Request, get, request};
 use crate::common::web::{
-    FETCH, NAVIGATION, OWN_FORM, address, dashboard, fetch, log_in, logout_form, open, with,
+    FETCH, NAVIGATION, OWN_FORM, address, dashboard, dashboard_with, fetch, log_in, logout_form, open, with,
 };
 
 const CHALLENGE: &str = "Basic realm=\"Gatepost\", charset=\"UTF-8\"";
@@ -161,6 +161,26 @@ fn a_lost_permission_is_a_page_in_words_and_a_change_of_the_password_is_a_login(
     let again = log_in(at, "viewer:an0ther-passw0rd");
     assert_eq!(open("/a").header("Cookie", &again).send(at).status, 200);
     assert_eq!(backend.drain().len(), 5);
+}
+
+#[test]
+fn a_refused_request_is_one_decision() {
+    let backend = Backend::hello();
+    let sections = format!("{NO_DELAYS}[ops]\nlisten = \"127.0.0.1:0\"\n");
+    let gateway =
+        dashboard_with(&sections, &backend, "[[web.route]]\npath = \"/calls/*\"\npermission = \"api\"\n");
+    let at = address(&gateway);
+    let cookie = log_in(at, WEB);
+    let decisions = || -> u64 {
+        let text = get("/metrics").send(gateway.address("ops.listen")).text();
+        let counts = text.lines().filter(|line| line.starts_with("gatepost_decisions_total{entry=\"web\""));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    let before = decisions();
+    let refused = open("/calls/a").header("Cookie", &cookie).send(at);
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("viewer"), "{}", refused.text());
+    assert_eq!(decisions() - before, 1);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::decision_clock::DecisionClock;
 use super::denials::{DenialKind, DenialRecord, Peer, RepeatKey};
 use super::{Access, ConnectionMemory, Granted, lacked};
 use crate::domain::{
-    Denial, Entry, Moment, Permission, Permissions, SessionCookie, SessionDigest, Unavailable,
+    Denial, Entry, Moment, Permission, Permissions, SessionCookie, SessionDigest, Unavailable, Username,
 };
 use crate::state::cache::{Digest, LiveSession, Proof, Verified};
 use crate::state::clock;
@@ -36,8 +36,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 pub enum SessionDecision {
     /// Its principal holds the permission.
     Allowed(Granted),
-    /// Its principal lacks the permission. The session stays.
-    Lacks(Permission),
+    /// Its principal, which has that name, lacks the permission. The session stays.
+    Lacks(Permission, Username),
     /// No session of that entry, or one that has ended.
     NoSession,
     /// No decision is possible now; the client is told to try again.
@@ -46,7 +46,7 @@ pub enum SessionDecision {
 
 impl Access {
     /// Allows what the connection remembers or the cache allows, without waiting. `None` is not a denial: [`Access::authorize_session`]
-    /// decides.
+    /// decides. A request that is admitted is a use of the session, which the caller notes: [`Access::note_session`].
     #[inline]
     pub fn check_session(
         &self,
@@ -68,12 +68,11 @@ impl Access {
         now: Moment,
     ) -> Option<Granted> {
         let verified = self.cache.find_remembered_session(memory, cookie, entry, &self.epochs, now)?;
-        self.note_session_use(&verified, now);
         self.allowed(verified, permission, entry)
     }
 
     /// Decides if the principal of a session holds `permission`, or only if there is such a session. Looks into the cache itself; if that
-    /// doesn't answer, it reads the store.
+    /// doesn't answer, it reads the store. The caller notes the use, as after [`Access::check_session`].
     pub async fn authorize_session(
         &self,
         cookie: &SessionCookie,
@@ -94,25 +93,22 @@ impl Access {
         clock: DecisionClock,
     ) -> SessionDecision {
         let (outcome, decision) = match self.session_of(cookie, entry, clock).await {
-            Ok(Some(verified)) => {
-                self.note_session_use(&verified, clock.began());
-                match lacked(&verified, permission) {
-                    None => {
-                        self.note_verified(&verified, entry, peer.source, clock.began());
-                        (DecisionOutcome::Allowed, SessionDecision::Allowed(Granted::new(verified)))
-                    }
-                    Some(lacked) => {
-                        let denial = Denial::Lacks(lacked);
-                        let (username, kind) =
-                            (verified.identity.name.as_bytes(), DenialKind::Denied(denial));
-                        let account = Some(verified.identity.principal.account);
-                        let reason = denial.as_str();
-                        let denied = DenialRecord { entry, username, peer, kind, reason, account };
-                        self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
-                        (DecisionOutcome::Denied(denial), SessionDecision::Lacks(lacked))
-                    }
+            Ok(Some(verified)) => match lacked(&verified, permission) {
+                None => {
+                    self.note_verified(&verified, entry, peer.source, clock.began());
+                    (DecisionOutcome::Allowed, SessionDecision::Allowed(Granted::new(verified)))
                 }
-            }
+                Some(lacked) => {
+                    let denial = Denial::Lacks(lacked);
+                    let (username, kind) = (verified.identity.name.as_bytes(), DenialKind::Denied(denial));
+                    let account = Some(verified.identity.principal.account);
+                    let reason = denial.as_str();
+                    let name = verified.identity.principal.name.clone();
+                    let denied = DenialRecord { entry, username, peer, kind, reason, account };
+                    self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
+                    (DecisionOutcome::Denied(denial), SessionDecision::Lacks(lacked, name))
+                }
+            },
             Ok(None) => (DecisionOutcome::NoSession, SessionDecision::NoSession),
             Err(why) => (DecisionOutcome::Unavailable, SessionDecision::Unavailable(why)),
         };
@@ -133,15 +129,16 @@ impl Access {
         }
     }
 
-    /// Notes that a session was used, as each decision about it does. For open tunnels whose client has sent something.
+    /// Notes that a session was used, which puts off its end. For a request that was admitted, and for open tunnels whose client has sent
+    /// something. A page of another origin, whose request is refused after the decision, keeps no session alive.
     #[inline]
     pub fn note_session(&self, granted: &Granted) {
-        self.note_session_use(granted.verified(), clock::now());
+        self.note_session_at(granted, clock::now());
     }
 
     #[inline]
-    fn note_session_use(&self, verified: &Verified, now: Moment) {
-        if let Some(noted) = verified.session.as_ref().and_then(|session| session.note_use(now)) {
+    pub(super) fn note_session_at(&self, granted: &Granted, now: Moment) {
+        if let Some(noted) = granted.verified().session.as_ref().and_then(|session| session.note_use(now)) {
             self.session_uses.keep(noted);
         }
     }

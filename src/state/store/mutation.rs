@@ -70,6 +70,18 @@ impl Mutation {
         }
     }
 
+    /// Runs the statement that clears away old sessions, which does not count as a change. No other statement may delete sessions in the
+    /// same transaction.
+    ///
+    /// # Errors
+    /// As [`Mutation::execute`].
+    pub(super) async fn clear(&mut self, statement: Statement) -> Result<u64, MutationError> {
+        match self {
+            Mutation::Sqlite(mutation) => mutation.clear(statement).await,
+            Mutation::Postgres(mutation) => mutation.clear(statement).await,
+        }
+    }
+
     /// Commits: the change is on disk then. After an error that is unknown.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::domain::{
 
 /// The most sessions of a principal at one entry. Another login ends the oldest.
 pub const MOST_SESSIONS: i64 = 16;
-/// The time in seconds after its end for which the row of a session stays. The triggers have the same number.
+/// The time in seconds after its end for which the row of a session stays.
 const STAYS: i64 = 60 * 60;
 /// The most rows that are cleared away at once.
 const AT_ONCE: i64 = 500;
@@ -259,7 +259,7 @@ impl Store {
         let cleared = async {
             let mut mutation = Mutation::begin(self).await?;
             let statement = Statement::new(sql::CLEAR_SESSIONS).number(over).number(AT_ONCE);
-            let rows = mutation.execute(statement).await?;
+            let rows = mutation.clear(statement).await?;
             mutation.finish().await?;
             Ok::<u64, MutationError>(rows)
         };

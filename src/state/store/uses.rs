@@ -33,7 +33,7 @@ impl PrincipalUse {
         PrincipalUse { principal, address: address.to_canonical(), entry, used_at: now() }
     }
 
-    /// It as the last one of its principal.
+    /// The same use as the last one of its principal.
     pub fn as_last(&self) -> LatestUse {
         LatestUse { used_at: self.used_at, entry: Some(self.entry), address: Some(self.address) }
     }

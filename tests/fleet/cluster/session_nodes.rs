@@ -153,6 +153,28 @@ async fn what_else_ends_a_session_ends_it_on_all_nodes() {
     nodes[0].accounts.remove("holder").await.unwrap();
 }
 
+// A node decides by its own clock, and by uses that are not written yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_run_out_by_its_row_ends_on_all_nodes_as_well() {
+    let database = PostgresServer::shared().database();
+    let nodes = [node(&database).await, node(&database).await];
+    nodes[0].accounts.add("holder", PASSWORD, Permissions::ALL).await.unwrap();
+    settled(&database).await;
+    for column in ["used_at = used_at - 50000, idle_until = idle_until", "ends_at = ends_at"] {
+        let (cookie, granted) = nodes[0].login("holder").await;
+        let memories = [ConnectionMemory::default(), ConnectionMemory::default()];
+        for (node, memory) in nodes.iter().zip(&memories) {
+            assert!(node.is_good(memory, &cookie).await);
+        }
+        database.psql(&format!("UPDATE session SET {column} - 50000"));
+        nodes[0].sessions.end(&granted, origin()).await.unwrap();
+        for (node, memory) in nodes.iter().zip(&memories) {
+            assert!(!node.is_good(memory, &cookie).await, "{column}");
+            assert!(!node.ask(&cookie).await, "{column}");
+        }
+    }
+}
+
 /// Waits until all nodes know what was changed, also what was only granted.
 async fn wait_until_applied(nodes: &[SessionNode]) {
     for node in nodes {

@@ -80,6 +80,26 @@ fn a_renewed_hash_is_not_logged_and_nothing_else_is_hidden_with_it() {
 }
 
 #[test]
+fn a_session_that_ends_is_logged_and_one_that_is_cleared_away_is_not() {
+    let begin = "INSERT INTO session (principal_id, entry, digest, created_at, confirmed_at, used_at, idle_until, ends_at, source, browser) \
+         SELECT 2, 'web', repeat(n::TEXT, 64), 1, 1, 1, 2, 2, '', '' FROM generate_series(1, 4) AS n";
+    let delete = "DELETE FROM session WHERE digest LIKE";
+    let not_clearing = format!("SET LOCAL gatepost.clearing = 'off'; {delete} '2%'");
+    expect_names(&[
+        (begin, None),
+        (&format!("SET LOCAL gatepost.clearing = 'on'; {delete} '1%'"), None),
+        (&not_clearing, Some("{acme-mail}")),
+        // The setting has ended with its transaction.
+        (&format!("{delete} '3%'"), Some("{acme-mail}")),
+        // It hides no other change.
+        (
+            "SET LOCAL gatepost.clearing = 'on'; DELETE FROM session; UPDATE principal SET bits = 0 WHERE id = 2",
+            Some("{acme-mail}"),
+        ),
+    ]);
+}
+
+#[test]
 fn a_transaction_is_one_change() {
     expect_names(&[
         (

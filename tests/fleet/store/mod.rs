@@ -6,6 +6,7 @@ mod pages;
 mod server;
 mod sessions;
 mod uses;
+mod waits;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,6 +1,7 @@
 //! Pages of credentials in the order of their names.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 
 use super::*;
 use crate::common::random::Random;
@@ -112,11 +113,10 @@ async fn pages_of_random_names_and_filters_equal_a_model() {
         for _ in 0..120 {
             let (text, known) = (random_name(&mut random), random_known(&mut random));
             let canonical = text.to_ascii_lowercase();
-            if !model.contains_key(&canonical) {
-                let whose = if random.chance(20) { other } else { account };
-                f.add_known(whose, &text, &known).await;
-                model.insert(canonical, (whose, known));
-            }
+            let Slot::Vacant(free) = model.entry(canonical) else { continue };
+            let whose = if random.chance(20) { other } else { account };
+            f.add_known(whose, &text, &known).await;
+            free.insert((whose, known));
         }
         for _ in 0..60 {
             let some = Permissions::from_bits(u8::try_from(random.below(8)).unwrap()).unwrap();

@@ -121,6 +121,7 @@ impl ConsoleCall<'_> {
         let (Some(granted), Some(cookie)) = (granted, &browser.cookie) else {
             return Ok(without_session(&login, route, target, is_sent.then_some(&form), browser));
         };
+        self.console.access.note_session(&granted);
         self.note_accepted(session, &granted);
         drop(room);
         if route.is_for_holders() && granted.kind() != PrincipalKind::Holder {
@@ -152,7 +153,7 @@ impl ConsoleCall<'_> {
         let (access, peer) = (&self.console.access, self.peer(browser));
         match access.authorize_session(cookie, None, Entry::Console, peer).await {
             SessionDecision::Allowed(granted) => Ok(Some(granted)),
-            SessionDecision::NoSession | SessionDecision::Lacks(_) => Ok(None),
+            SessionDecision::NoSession | SessionDecision::Lacks(..) => Ok(None),
             SessionDecision::Unavailable(why) => Err(why.into()),
         }
     }

@@ -82,6 +82,7 @@ impl<'a> SessionGuard<'a> {
         }
         let Some(granted) = granted else { return Ok(None) };
         self.check_source(session, route.permissions(), &granted)?;
+        self.site.access.note_session(&granted);
         Ok(Some(granted))
     }
 
@@ -117,11 +118,8 @@ impl<'a> SessionGuard<'a> {
                 self.client.note_accepted();
                 Ok(Some(granted))
             }
-            SessionDecision::Lacks(permission) => {
-                let known = access.authorize_session(cookie, None, entry, self.peer(session)).await;
-                if let SessionDecision::Allowed(granted) = known {
-                    self.user.get_or_init(|| granted.name().as_str().to_owned());
-                }
+            SessionDecision::Lacks(permission, name) => {
+                self.user.get_or_init(|| name.as_str().to_owned());
                 Err(Refusal::Forbidden(permission))
             }
             SessionDecision::NoSession => Ok(None),
@@ -141,9 +139,12 @@ impl<'a> SessionGuard<'a> {
         let _room = request_quota::take(self.site, self.plan, self.client, session.head(), Use::Login)?;
         let entry = self.site.entry;
         match self.site.access.authorize_session(&cookie, None, entry, self.peer(session)).await {
-            SessionDecision::Allowed(granted) => Ok(Some((cookie, granted))),
+            SessionDecision::Allowed(granted) => {
+                self.site.access.note_session(&granted);
+                Ok(Some((cookie, granted)))
+            }
             SessionDecision::Unavailable(unavailable) => Err(unavailable.into()),
-            SessionDecision::Lacks(_) | SessionDecision::NoSession => Ok(None),
+            SessionDecision::Lacks(..) | SessionDecision::NoSession => Ok(None),
         }
     }
 

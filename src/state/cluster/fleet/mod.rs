@@ -172,7 +172,7 @@ impl FleetCluster {
 
     /// Waits until everything that the database holds by now is on its disk, and in effect on all nodes.
     ///
-    /// What the caller has seen on the server `seen` was another transaction, on another connection. It is among what is waited for: a
+    /// The caller has looked at the server `seen` in another transaction, on another connection. That is among what is waited for: a
     /// later transaction of the same era sees at least as much, and its commit is on disk, and on the standby, after all that it sees. In
     /// another era that is not so. A primary that was left, or that has lost its memory, can show a change that the next one never got.
     /// So the outcome is unknown then, and the next call sees what is there.

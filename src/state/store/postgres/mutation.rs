@@ -16,6 +16,9 @@ const LOCKED: &str = " FOR NO KEY UPDATE";
 /// Tells the triggers that a hash is replaced by another one of the same password.
 const RENEWAL: &str = "SET LOCAL gatepost.renewal = 'on'";
 
+/// Tells the trigger that the sessions that are deleted in this transaction have run out long ago, which is no change.
+const CLEARING: &str = "SET LOCAL gatepost.clearing = 'on'";
+
 /// Numbers the changes of the transaction, reads its place in the log, and commits, in one round trip: the counter is locked from the first
 /// statement to the end of the commit, and waits for no client. If one of them fails, nothing is committed.
 const COMMIT: &str =
@@ -72,6 +75,14 @@ impl PostgresMutation {
         statement: Statement,
     ) -> Result<u64, MutationError> {
         self.transaction.run_text(RENEWAL).await.map_err(refusal)?;
+        self.execute(statement).await
+    }
+
+    pub(in crate::state::store) async fn clear(
+        &mut self,
+        statement: Statement,
+    ) -> Result<u64, MutationError> {
+        self.transaction.run_text(CLEARING).await.map_err(refusal)?;
         self.execute(statement).await
     }
 

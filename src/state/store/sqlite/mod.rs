@@ -53,6 +53,12 @@ pub(in crate::state::store) const RENEWAL: &str = "UPDATE change SET renewing = 
 pub(in crate::state::store) const UNCOUNT: &str =
     "UPDATE change SET number = number - 1, renewing = 0 WHERE only = 1";
 
+/// Tells the trigger that the sessions that are deleted now have run out long ago, which is no change.
+pub(in crate::state::store) const CLEARING: &str = "UPDATE change SET clearing = 1 WHERE only = 1";
+
+/// Ends what [`CLEARING`] began.
+pub(in crate::state::store) const CLEARED: &str = "UPDATE change SET clearing = 0 WHERE only = 1";
+
 /// Moves the whole write-ahead log into the file and empties it. The first column of the answer is 0 if that was done.
 const SETTLE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 

@@ -2,7 +2,7 @@
 
 use sqlx::{Sqlite, Transaction};
 
-use super::{BEGIN, CHANGES, Pools, RENEWAL, UNCOUNT, unavailable};
+use super::{BEGIN, CHANGES, CLEARED, CLEARING, Pools, RENEWAL, UNCOUNT, unavailable};
 use crate::domain::AccountError;
 use crate::state::store::statement::Statement;
 use crate::state::store::{ChangePosition, MutationError, Row, StoreError};
@@ -49,6 +49,16 @@ impl SqliteMutation {
         if rows > 0 {
             self.execute(Statement::new(UNCOUNT)).await?;
         }
+        Ok(rows)
+    }
+
+    pub(in crate::state::store) async fn clear(
+        &mut self,
+        statement: Statement,
+    ) -> Result<u64, MutationError> {
+        self.execute(Statement::new(CLEARING)).await?;
+        let rows = self.execute(statement).await?;
+        self.execute(Statement::new(CLEARED)).await?;
         Ok(rows)
     }
 

@@ -4,9 +4,8 @@ use super::*;
 async fn no_statement_reads_more_than_it_has_to() {
     let f = fixture().await;
     let mut connection = other_connection(&f).await;
-    for statement in
-        sql::ALL.into_iter().chain([sqlite::CHANGES, sqlite::RENEWAL, sqlite::UNCOUNT, sqlite::HIGHEST_COST])
-    {
+    let own = [sqlite::CHANGES, sqlite::RENEWAL, sqlite::UNCOUNT, sqlite::CLEARING, sqlite::CLEARED];
+    for statement in sql::ALL.into_iter().chain(own).chain([sqlite::HIGHEST_COST]) {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let mut query = sqlx::query(explain);
         for _ in 0..statement.matches('$').collect::<Vec<_>>().len() {
@@ -228,7 +227,7 @@ async fn only_who_may_make_a_store_makes_one() {
 async fn make_older(f: &Fixture) {
     let older = "DROP TRIGGER principal_versioned; DROP TABLE principal_last_use; DROP INDEX principal_by_name; \
          DROP TRIGGER session_ended_by_password; DROP TRIGGER session_ended_by_suspension; DROP TABLE session; \
-         ALTER TABLE change DROP COLUMN renewing; ALTER TABLE principal DROP COLUMN version; \
+         ALTER TABLE change DROP COLUMN renewing; ALTER TABLE change DROP COLUMN clearing; ALTER TABLE principal DROP COLUMN version; \
          ALTER TABLE principal DROP COLUMN note; DROP TABLE principal_use; DROP TABLE secret; ALTER TABLE principal DROP COLUMN senders; \
          ALTER TABLE principal DROP COLUMN expires_at; ALTER TABLE principal DROP COLUMN networks; \
          DELETE FROM _sqlx_migrations WHERE version > 2";

@@ -28,10 +28,12 @@ CREATE INDEX session_idle_until ON session (idle_until);
 -- 1 only within the transaction that replaces a hash by another one of the same password.
 ALTER TABLE change ADD COLUMN renewing INTEGER NOT NULL DEFAULT 0;
 
--- A session that ends is a change. One that has been over for an hour ended for everybody, and is only cleared away.
+-- 1 only within the transaction that clears away old sessions.
+ALTER TABLE change ADD COLUMN clearing INTEGER NOT NULL DEFAULT 0;
+
+-- A session that ends is a change, also if it has run out by the clock: its last uses may not be written yet.
 CREATE TRIGGER session_ended AFTER DELETE ON session
-WHEN OLD.idle_until + 3600 > CAST(strftime('%s', 'now') AS INTEGER)
-    AND OLD.ends_at + 3600 > CAST(strftime('%s', 'now') AS INTEGER)
+WHEN (SELECT clearing FROM change WHERE only = 1) = 0
 BEGIN
     UPDATE change SET number = number + 1 WHERE only = 1;
 END;

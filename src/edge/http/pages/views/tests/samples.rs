@@ -137,7 +137,7 @@ fn row(id: u32, name: &str, note: &str, permissions: &[&'static str]) -> Credent
         permissions: permissions.iter().map(|name| pill(name)).collect(),
         state,
         created: Stamp::new(NOW - seed * 1_009 % 40_000_000 - age, NOW),
-        changed: (id % 3 == 0).then(|| Stamp::new(NOW - age, NOW)),
+        changed: id.is_multiple_of(3).then(|| Stamp::new(NOW - age, NOW)),
         last_use: (state != CredentialState::NeverUsed && state != CredentialState::WithoutEffect).then(
             || LastUse {
                 when: Stamp::new(NOW - age, NOW),
