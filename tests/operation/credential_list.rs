@@ -99,7 +99,7 @@ async fn a_page_is_of_one_account_and_bounded() {
     let g = gateway().await;
     g.accounts.add("stranger", PASSWORD, Permissions::ALL).await.unwrap();
     g.add("john").await.unwrap();
-    let stranger = g.credentials.operator("stranger", gatepost::service::Origin::CommandLine).await.unwrap();
+    let stranger = g.credentials.operator("stranger", Origin::CommandLine).await.unwrap();
     let query = CredentialPageQuery { limit: u32::MAX, ..CredentialPageQuery::default() };
     assert!(g.credentials.page(&stranger, &query).await.unwrap().credentials.is_empty());
     let john = g.page(&query).await.credentials.remove(0);
