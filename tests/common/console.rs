@@ -59,7 +59,7 @@ impl Browser {
             asked = self.site.iter().fold(asked, |asked, (name, value)| asked.header(name, value));
         }
         let response = asked.body(body).send(self.address);
-        for (_, value) in response.headers.iter().filter(|(name, _)| name == "set-cookie") {
+        if let Some(value) = response.set_cookie() {
             let (pair, attributes) = value.split_once("; ").unwrap();
             let (name, value) = pair.split_once('=').unwrap();
             assert_eq!(name, "gatepost-console");

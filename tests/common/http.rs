@@ -16,6 +16,11 @@ pub struct Response {
 }
 
 impl Response {
+    /// The last `Set-Cookie`, which sets a session's cookie. Before it, one removes a partitioned cookie.
+    pub fn set_cookie(&self) -> Option<&str> {
+        self.headers.iter().rfind(|(name, _)| name == "set-cookie").map(|(_, value)| value.as_str())
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }

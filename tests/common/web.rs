@@ -85,7 +85,7 @@ pub fn log_in(address: SocketAddr, login: &str) -> String {
 
 /// The cookie that a response sets: `NAME=VALUE`.
 pub fn cookie_of(response: &Response) -> String {
-    let set = response.header("set-cookie").unwrap_or_else(|| panic!("no cookie: {}", response.text()));
+    let set = response.set_cookie().unwrap_or_else(|| panic!("no cookie: {}", response.text()));
     set.split(';').next().unwrap().to_owned()
 }
 

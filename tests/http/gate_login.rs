@@ -58,13 +58,20 @@ fn a_login_leads_back_and_its_cookie_lets_in() {
 
     let response = login_form(WEB, "/d/x?y=1&z=%2Fa").send(at);
     assert_eq!(response.status, 303, "{}", response.text());
-    let set = response.header("set-cookie").unwrap().to_owned();
+    let set = response.set_cookie().unwrap().to_owned();
     let cookie = cookie_of(&response);
     assert!(cookie.starts_with("gatepost="), "{set}");
     assert_eq!(&set[cookie.len()..], "; Path=/; HttpOnly; SameSite=Lax");
     // The browser shows that it has kept the cookie.
     let arrived = open(response.header("location").unwrap()).header("Cookie", &cookie).send(at);
-    assert_eq!((arrived.status, arrived.header("location")), (303, Some("/d/x?y=1&z=%2Fa")));
+    // It leads on by a navigation of its own: Chromium applies `form-action` to all redirections of a form.
+    assert_eq!((arrived.status, arrived.header("location")), (200, None));
+    for part in [
+        "<noscript><meta http-equiv=\"refresh\" content=\"0;url=/d/x?y=1&#38;z=%2Fa\"></noscript>",
+        "href=\"/d/x?y=1&#38;z=%2Fa\" data-continue",
+    ] {
+        assert!(arrived.text().contains(part), "{}", arrived.text());
+    }
     assert!(backend.drain().is_empty());
     let shown = open("/d/x?y=1&z=%2Fa").header("Cookie", &cookie).send(at);
     assert_eq!((shown.status, shown.text().as_str()), (200, "hello"));
@@ -152,7 +159,25 @@ fn the_permission_is_that_of_the_page_behind_the_login() {
     let cookie = cookie_of(&response);
     assert_eq!(open("/calls/a").header("Cookie", &cookie).send(at).status, 200);
     assert_eq!(open("/other").header("Cookie", &cookie).send(at).status, 403);
-    assert_eq!(login_form(WEB, "/calls/a").send(at).status, 403);
+    assert!(backend.drain().len() == 1);
+    // That for the dashboard is enough for a session. The page then says what is missing, and the way out works.
+    let response = login_form(WEB, "/calls/a").send(at);
+    assert_eq!(response.status, 303, "{}", response.text());
+    let cookie = cookie_of(&response);
+    let page = open("/calls/a").header("Cookie", &cookie).send(at);
+    assert_eq!(page.status, 403);
+    let text = page.text();
+    assert!(text.contains("You are logged in as viewer") && text.contains("permission “api”"), "{text}");
+    assert!(text.contains("href=\"/-/gatepost/logout\""), "{text}");
+    let question = open("/-/gatepost/logout").header("Cookie", &cookie).send(at);
+    assert!(question.status == 200 && question.text().contains("viewer"), "{}", question.text());
+    assert_eq!(open("/other").header("Cookie", &cookie).send(at).status, 200);
+    // With neither of them there is none.
+    let refused = login_form("mailer:passw0rd-mail", "/calls/a").send(at);
+    assert_eq!((refused.status, refused.header("set-cookie")), (403, None));
+    let text = refused.text();
+    assert!(text.contains("You are not logged in") && text.contains("permission “api”"), "{text}");
+    assert!(text.contains("href=\"/-/gatepost/login?next=/calls/a\""), "{text}");
 }
 
 #[test]
@@ -269,6 +294,58 @@ fn a_login_replaces_the_session_before() {
     let response = login_form(WEB, "/").header("Cookie", fixed).send(at);
     assert_ne!(cookie_of(&response), fixed);
     assert_eq!(fetch("GET", "/a").header("Cookie", fixed).send(at).status, 401);
+}
+
+// Behind a proxy that changes the host, the page says so instead of asking again and again.
+#[test]
+fn a_form_from_another_host_names_the_setting() {
+    let (gateway, _backend) = start();
+    let at = address(&gateway);
+    let form = encoded(&[("username", "viewer"), ("password", "passw0rd-view")]);
+    let urlencoded = ("Content-Type", "application/x-www-form-urlencoded");
+    let says = |fields: &[(&str, &str)]| {
+        let response = with(request("POST", LOGIN), fields).body(form.clone()).send(at);
+        assert_eq!((response.status, response.header("set-cookie")), (403, None), "{fields:?}");
+        response.text()
+    };
+    let other = says(&[urlencoded, ("Origin", "https://dash.example.com")]);
+    assert!(other.contains("another origin") && other.contains("public_origin"), "{other}");
+    for fields in [
+        &[urlencoded, ("Origin", "null")][..],
+        &[urlencoded, ("Sec-Fetch-Site", "cross-site"), ("Origin", "https://dash.example.com")],
+    ] {
+        let stale = says(fields);
+        assert!(stale.contains("open for too long") && !stale.contains("public_origin"), "{stale}");
+    }
+    // The browser vouches for the page, which came through TLS from elsewhere.
+    let same = [urlencoded, ("Sec-Fetch-Site", "same-origin"), ("Origin", "https://dash.example.com")];
+    let text = says(&same);
+    assert!(text.contains("not encrypted") && text.contains("trusted_proxies"), "{text}");
+}
+
+#[test]
+fn a_request_that_an_unknown_proxy_passes_on_is_not_of_the_same_machine() {
+    let (gateway, backend) = start();
+    let at = address(&gateway);
+    let cookie = log_in(at, WEB);
+    for field in [
+        ("X-Forwarded-For", "192.0.2.7"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "localhost:8081"),
+        ("X-Forwarded-Port", "443"),
+        ("Forwarded", "for=192.0.2.7"),
+        ("Via", "1.1 proxy"),
+    ] {
+        let page = open(LOGIN).header(field.0, field.1).send(at);
+        assert_eq!(page.status, 403, "{field:?}");
+        let text = page.text();
+        assert!(!text.contains("<form") && text.contains("public_origin"), "{text}");
+        assert!(text.contains("trusted_proxies"), "{text}");
+        assert_eq!(login_form(WEB, "/").header(field.0, field.1).send(at).status, 403, "{field:?}");
+        let part = fetch("GET", "/a").header("Cookie", &cookie).header(field.0, field.1).send(at);
+        assert_eq!(part.status, 401, "{field:?}");
+    }
+    assert!(backend.drain().is_empty());
 }
 
 // A password must not be sent over a network unencrypted, and no browser would return the cookie.

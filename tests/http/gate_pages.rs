@@ -154,6 +154,7 @@ fn refusals_are_pages_for_people_and_plain_for_programs() {
     let text = page.text();
     let id = page.header("x-request-id").unwrap();
     assert!(text.contains("doesn’t answer") && text.contains(id), "{text}");
+    assert!(!text.contains("logged in"), "{text}");
     let plain = fetch("GET", "/gone/a").header("Cookie", &cookie).send(at);
     assert_eq!(plain.status, 502);
     assert!(!plain.text().contains("<html"), "{}", plain.text());

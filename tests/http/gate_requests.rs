@@ -35,6 +35,7 @@ fn navigations_lead_to_the_login_and_everything_else_is_a_401() {
         ("GET", &[html]),
         ("HEAD", &[html]),
         ("GET", &[html, ended]),
+        ("GET", &[html, ended, ("Authorization", "Basic dmlld2VyOndyb25nLXBhc3MxMQ==")]),
         ("GET", &[NAVIGATION[0], ended]),
         ("GET", &[NAVIGATION[0], ("Authorization", "Basic dmlld2VyOndyb25nLXBhc3MxMQ==")]),
     ] {
@@ -56,6 +57,8 @@ fn navigations_lead_to_the_login_and_everything_else_is_a_401() {
         ("DELETE", &[]),
         ("GET", &[("Cookie", "a=b")]),
         ("GET", &[("Authorization", "Basic dmlld2VyOndyb25nLXBhc3MxMQ==")]),
+        ("GET", &[html, ("Authorization", "Basic dmlld2VyOndyb25nLXBhc3MxMQ==")]),
+        ("GET", &[html, ("Authorization", "Basic !")]),
     ] {
         let response = with(request(method, "/a"), fields).send(at);
         assert_eq!(
@@ -132,6 +135,32 @@ fn with_a_session_an_authorization_field_is_the_backends() {
     // Without one, it is Gatepost's.
     assert_eq!(get("/a").basic("admin:admin").send(at).status, 401);
     assert!(backend.drain().is_empty());
+}
+
+// A dashboard's own Basic login goes on with every fetch of an open page after the session has ended.
+#[test]
+fn after_the_session_an_authorization_field_of_the_dashboard_is_no_login() {
+    let backend = Backend::hello();
+    let gateway = dashboard_with("", &backend, "");
+    let at = address(&gateway);
+    let ended = log_in(at, WEB);
+    assert_eq!(logout_form(&ended).send(at).status, 303);
+    for number in 0..40 {
+        let login = format!("admin:backend-passw0rd-{number}");
+        let response = fetch("GET", "/a").header("Cookie", &ended).basic(&login).send(at);
+        assert_eq!(response.status, 401, "{number}: {}", response.text());
+        assert!(!response.header("www-authenticate").unwrap().contains("Basic"));
+    }
+    for value in ["Basic", "Basic !", "Bearer abc"] {
+        let response = fetch("POST", "/a").header("Cookie", &ended).header("Authorization", value).send(at);
+        assert_eq!(response.status, 401, "{value}: {}", response.text());
+    }
+    // The source has failed at nothing.
+    log_in(at, WEB);
+    assert_eq!(get("/a").basic(WEB).send(at).status, 200);
+    // A program that keeps cookies means its login.
+    assert_eq!(get("/a").header("Cookie", &ended).basic(WEB).send(at).status, 200);
+    assert_eq!(backend.drain().len(), 2);
 }
 
 #[test]
@@ -217,7 +246,7 @@ fn a_logout_ends_the_session_and_clears_the_browser() {
     let done = logout_form(&cookie).send(at);
     assert_eq!((done.status, done.header("location")), (303, Some("/-/gatepost/login?out=1")));
     assert_eq!(done.header("clear-site-data"), Some("\"cache\", \"storage\""));
-    let expired = done.header("set-cookie").unwrap();
+    let expired = done.set_cookie().unwrap();
     assert_eq!(expired, "gatepost=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
     assert!(open("/-/gatepost/login?out=1").send(at).text().contains("You are logged out"));
     assert_eq!(open("/a").header("Cookie", &cookie).send(at).status, 303);

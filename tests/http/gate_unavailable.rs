@@ -40,6 +40,8 @@ fn without_the_store_nobody_is_logged_out_and_nobody_gets_in() {
     backend.drain();
     let damage = Damage::of(&gateway);
     assert_unavailable(&open("/a").header("Cookie", UNKNOWN).send(at), true, "a navigation");
+    let page = open("/a").header("Cookie", UNKNOWN).send(at).text();
+    assert!(!page.contains("logged in"), "{page}");
     assert_unavailable(&fetch("GET", "/a").header("Cookie", UNKNOWN).send(at), false, "a fetch");
     assert_unavailable(&fetch("POST", "/a").header("Cookie", UNKNOWN).send(at), false, "a POST");
     assert_unavailable(&open(LOGIN).header("Cookie", UNKNOWN).send(at), true, "the login page with a cookie");
@@ -61,6 +63,11 @@ fn without_the_store_nobody_is_logged_out_and_nobody_gets_in() {
     assert_eq!(open("/a").header("Cookie", &known).send(at).status, 200);
     // A logout that can't be stored is none.
     let logout = logout_form(&known).send(at);
-    assert_eq!((logout.status, logout.header("clear-site-data")), (503, None));
+    assert_unavailable(&logout, true, "a logout that can't be stored");
+    assert_eq!(logout.header("clear-site-data"), None);
+    let text = logout.text();
+    assert!(text.contains("You are still logged in") && text.contains("Try again in 1 second"), "{text}");
+    assert!(text.contains("href=\"/-/gatepost/logout\"") && !text.contains("database"), "{text}");
+    gateway.log().wait_for(&["logout failed", logout.header("x-request-id").unwrap()]);
     drop(damage);
 }

@@ -137,7 +137,7 @@ fn log_in(address: std::net::SocketAddr, path: &str, login: &str) -> String {
         .body(format!("username={name}&password={password}"))
         .send_to_host(address);
     assert_eq!(answer.status, 303, "{}", answer.text());
-    answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    answer.set_cookie().unwrap().split(';').next().unwrap().to_owned()
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::cors;
 use super::cross_site;
 use super::error::Refusal;
 use super::gate::refusal::leads_to_login;
+use super::gate::requester::has_metadata;
 use super::gate::session::SessionGuard;
 use super::headers::request::Framing;
 use super::masking::{BodyKind, FormReader, Mask, MaskedQuery};
@@ -81,7 +82,7 @@ impl Admission<'_> {
             return Ok(Admitted { granted: Some(granted), query: query.rest, body });
         }
         let mut buffer = BasicBuffer::default();
-        let basic = match places.basic {
+        let basic = match places.basic && !self.is_of_ended_session(session.head()) {
             true => authorization(session.head(), &mut buffer),
             false => Ok(None),
         };
@@ -131,6 +132,12 @@ impl Admission<'_> {
         }
     }
 
+    /// Returns true if a page of the dashboard sent a request after its session had ended. An `Authorization` field is the backend's then,
+    /// as it was before, and says nothing about a login here.
+    fn is_of_ended_session(&self, request: &RequestHead) -> bool {
+        self.guard().is_some_and(|guard| guard.has_cookie(request)) && has_metadata(request)
+    }
+
     /// The guard of requests by cookie; on an entry with a gate only.
     fn guard(&self) -> Option<SessionGuard<'_>> {
         SessionGuard::of(self.site, self.plan, self.client, self.request_id, self.user)
@@ -156,7 +163,7 @@ impl Admission<'_> {
     ) -> Refusal {
         let Some((ambient, reason)) = foreign else {
             let request = session.head();
-            let has_cookie = || self.guard().is_some_and(|guard| guard.cookie(request).is_some());
+            let has_cookie = || self.guard().is_some_and(|guard| guard.has_cookie(request));
             let reason = match () {
                 () if cors::is_preflight(request) => RefusalReason::Preflight,
                 () if has_cookie() => RefusalReason::NoSession,

@@ -358,6 +358,45 @@ const scenarios = {
     assert.ok(site.dashboard.asked(`/who-${attacker.name}`).every(({ headers }) => headers['x-gatepost-user'] === attacker.name));
   },
 
+  // A script can't overwrite the session's cookie, but put a partitioned one of that name beside it.
+  async a_partitioned_cookie_is_no_session(t) {
+    const { site } = t;
+    t.expect(blocked);
+    const attacker = await site.credential('web');
+    const victim = await site.credential('web');
+    const own = await t.context();
+    const theirs = await t.page(own);
+    await theirs.goto(site.app);
+    await logIn(theirs, attacker);
+    const { value } = await cookie(own, site.app, COOKIE);
+    const plant = (page, value) =>
+      page.evaluate((line) => { document.cookie = line; }, `${COOKIE}=${value}; Path=/; Secure; Partitioned`);
+    const planted = async () => (await t.main.cookies(site.app)).filter(({ name }) => name === COOKIE).length;
+    const page = await t.page();
+    await page.goto(site.app);
+    await logIn(page, victim);
+    for (const [number, cookie] of [value, 'rubbish'].entries()) {
+      await plant(page, cookie);
+      assert.equal(await planted(), 2, 'the script can do it');
+      await page.goto(`${site.app}/beside-${number}`);
+      assert.ok(isLogin(page), page.url());
+      assert.equal(await planted(), 1, 'the login page removes it');
+      await page.goto(`${site.app}/beside-${number}`);
+      assert.ok(!isLogin(page), 'the session is as it was');
+    }
+    assert.ok(site.dashboard.asked('/beside-').every(({ headers }) => headers['x-gatepost-user'] === victim.name));
+    await page.goto(site.app + LOGOUT);
+    await plant(page, value);
+    await press(page, 'Log out');
+    assert.equal(await planted(), 0, 'the logout removes both');
+    await page.goto(`${site.app}/after`);
+    assert.ok(isLogin(page), page.url());
+    await plant(page, 'rubbish');
+    await logIn(page, victim);
+    assert.ok(!isLogin(page), page.url());
+    assert.equal(await planted(), 1, 'the login removes it');
+  },
+
   async tampered_cookies(t) {
     const { site } = t;
     const user = await site.credential('web');

@@ -169,6 +169,14 @@ async function logIn(page, { name, password }) {
   await page.locator('input[name=username]').fill(name);
   await page.locator('input[name=password]').fill(password);
   await press(page, 'Log in');
+  await ledOn(page);
+}
+
+// Waits until the page behind a login of the gate has led on, or says that it doesn't.
+async function ledOn(page) {
+  const isBehind = (url) => !new URL(url).searchParams.has('sent');
+  if (isBehind(page.url())) return;
+  await Promise.race([page.waitForURL(isBehind), page.locator('#problem').waitFor()]);
 }
 
 // Presses the button or follows the link of that name, and waits for the page that comes.

@@ -7,6 +7,8 @@ async function logIn(page) {
   await page.getByLabel('Username').fill(login[0]);
   await page.getByLabel('Password').fill(login[1]);
   await Promise.all([page.waitForNavigation(), page.getByRole('button', { name: 'Log in' }).click()]);
+  // The gate leads on by a page of its own.
+  await page.waitForURL((url) => !url.searchParams.has('sent'));
   await page.waitForLoadState();
 }
 

@@ -36,7 +36,7 @@ fn post(gateway: &Gateway, path: &str, cookie: Option<&str>, body: &str) -> Resp
 fn log_in(gateway: &Gateway, name: &str) -> String {
     let answer = post(gateway, LOGIN, None, &format!("username={name}&password=passw0rd-1"));
     assert_eq!(answer.status, 303, "{}", answer.text());
-    answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    answer.set_cookie().unwrap().split(';').next().unwrap().to_owned()
 }
 
 /// Logs out by the form of the page that asks.

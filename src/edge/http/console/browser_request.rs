@@ -7,10 +7,11 @@ use http::Method;
 
 use crate::domain::SessionCookie;
 use crate::edge::http::pages::origin::CookieWay;
+use crate::edge::http::pages::presented_session::PresentedSession;
 use crate::edge::http::pages::site::PageSite;
 use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::service::Plan;
-use crate::wire::{CONSOLE_COOKIE, FieldKind, RequestHead, cookies};
+use crate::wire::{CONSOLE_COOKIE, RequestHead};
 
 /// The longest text by which a browser names itself, in bytes.
 const LONGEST_NAME: usize = 512;
@@ -25,6 +26,8 @@ pub struct BrowserRequest {
     pub cookie_name: Option<&'static str>,
     /// The cookie of the session, if it has the form of one.
     pub cookie: Option<SessionCookie>,
+    /// True if the browser has several cookies of that name, so that none counts.
+    pub is_ambiguous: bool,
     /// The host, as the browser shows it.
     pub place: String,
     /// True if the request comes from a page of the console.
@@ -42,9 +45,9 @@ impl BrowserRequest {
     pub fn of(head: &RequestHead, client: &HttpPeer, plan: &Plan, pages: &PageSite) -> BrowserRequest {
         let origin = pages.origin(head, client, client.is_trusted(&plan.trusted_proxies));
         let cookie_name = origin.cookie_name(CONSOLE_COOKIE);
-        let cookie = cookie_name.and_then(|name| {
-            cookies(head.fields().all(FieldKind::Cookie), name).find_map(SessionCookie::parse)
-        });
+        let presented = cookie_name.map(|name| PresentedSession::of(head, name));
+        let is_ambiguous = matches!(presented, Some(PresentedSession::Ambiguous));
+        let cookie = presented.and_then(PresentedSession::cookie);
         let name = head.fields().named("user-agent").next().unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         BrowserRequest {
@@ -52,6 +55,7 @@ impl BrowserRequest {
             way: origin.way,
             cookie_name,
             cookie,
+            is_ambiguous,
             place: origin.authority(),
             is_from_own_page: origin.is_source_of(head, &[]),
             name: String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned(),

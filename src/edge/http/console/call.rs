@@ -280,6 +280,7 @@ fn response(answer: ConsoleAnswer, browser: &BrowserRequest) -> PageResponse {
         None => response,
     };
     match (answer.cookie, browser.cookie_name) {
+        (CookieChange::Keep, Some(name)) if browser.is_ambiguous => response.without_partitioned_cookie(name),
         (CookieChange::Keep, _) | (_, None) => response,
         (CookieChange::Set(cookie), Some(name)) => {
             response.with_cookie(browser.way, name, &cookie.to_value())

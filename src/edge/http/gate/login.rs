@@ -10,14 +10,15 @@ use crate::domain::{Denial, Permission, Presented};
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::form_body::{self, PostedForm};
-use crate::edge::http::pages::origin::CookieWay;
+use crate::edge::http::pages::origin::{CookieWay, is_local_origin};
+use crate::edge::http::pages::presented_session::PresentedSession;
 use crate::edge::http::pages::response::PageResponse;
-use crate::edge::http::pages::views::{LoginNotice, LoginProblem, LoginView, ProblemView};
+use crate::edge::http::pages::views::{ContinuationView, LoginNotice, LoginProblem, LoginView, ProblemView};
 use crate::edge::http::refused::log_refusal;
 use crate::edge::http::target::Target;
 use crate::service::sessions::{BeginOutcome, SessionTerms};
 use crate::service::{Origin, Sessions};
-use crate::wire::{GATE_COOKIE, NextAddress, PageForm, Readings};
+use crate::wire::{FieldKind, GATE_COOKIE, NextAddress, PageForm, Readings, RequestHead};
 
 /// The most bytes of `User-Agent` that are kept with a session.
 const LONGEST_BROWSER: usize = 512;
@@ -34,21 +35,33 @@ impl GateCall<'_> {
         }
         let next = self.next(query);
         if self.guard.current(session).await?.is_some() {
-            return Ok(PageResponse::see_other(next.as_str().to_owned()));
+            let address = next.as_str().to_owned();
+            return Ok(match query.get("sent") {
+                Some(_) => page(200, &ContinuationView { site: self.view(), address }),
+                None => PageResponse::see_other(address),
+            });
         }
         let mut view = self.login_view(session, &next, "");
         if query.get("sent").is_some() {
             // It follows a login at once, and a browser that keeps no cookies would go around in circles.
             view.problem = Some(LoginProblem::CookieLost);
-            return Ok(page(401, &view));
+            return Ok(self.without_ambiguity(session, page(401, &view)));
         }
-        let has_cookie = self.guard.cookie(session.head()).is_some();
         view.notice = match query.get("out") {
             Some(_) => Some(LoginNotice::LoggedOut),
-            None if has_cookie => Some(LoginNotice::Ended),
+            None if self.guard.has_cookie(session.head()) => Some(LoginNotice::Ended),
             None => None,
         };
-        Ok(page(200, &view))
+        Ok(self.without_ambiguity(session, page(200, &view)))
+    }
+
+    /// Has the browser forget the cookie that a script has put beside the session's.
+    fn without_ambiguity(&self, session: &ClientSession, response: PageResponse) -> PageResponse {
+        let request = session.head();
+        match (self.guard.presented(request), self.guard.origin(request).cookie_name(GATE_COOKIE)) {
+            (PresentedSession::Ambiguous, Some(name)) => response.without_partitioned_cookie(name),
+            _ => response,
+        }
     }
 
     /// Checks the login of a form, and begins a session.
@@ -67,9 +80,8 @@ impl GateCall<'_> {
             view.problem = Some(problem);
             page(status, &view)
         };
-        // Otherwise another site could have a browser log in as somebody else.
-        if !guard.origin(session.head()).is_source_of(session.head(), &[]) {
-            return Ok(refused(403, LoginProblem::Stale));
+        if let Some(problem) = self.foreign(session.head()) {
+            return Ok(refused(403, problem));
         }
         if username.is_empty() || password.is_empty() {
             return Ok(refused(400, LoginProblem::Missing));
@@ -77,12 +89,7 @@ impl GateCall<'_> {
         let Some(sessions) = &guard.site.sessions else { return Err(not_served()) };
         let before = guard.current(session).await?;
         let presented = Presented { username: username.as_bytes(), secret: password.as_bytes() };
-        let settings = &guard.pages.settings;
-        let terms = SessionTerms { idle: settings.session_idle, lifetime: settings.session_lifetime };
-        let browser = browser_of(session);
-        let (permission, peer) = (self.permission_of(&next), guard.peer(session));
-        let begun = sessions.begin(presented, Some(permission), guard.site.entry, peer, &browser, &terms);
-        let outcome = begun.await;
+        let outcome = self.begin(sessions, session, presented, &next).await;
         drop(room);
         match outcome {
             BeginOutcome::Begun { cookie, granted } => {
@@ -106,7 +113,8 @@ impl GateCall<'_> {
                 guard.user.get_or_init(|| username.to_owned());
                 let login = self.login_address(&next);
                 let permission = permission.as_str();
-                Ok(self.problem(ProblemView::forbidden(self.view(), username, permission, &login, self.id())))
+                let (site, id) = (self.view(), self.id());
+                Ok(self.problem(ProblemView::not_permitted(site, username, permission, &login, id)))
             }
             BeginOutcome::Denied(Denial::Throttled(delay)) => {
                 let seconds = whole_seconds(delay);
@@ -121,6 +129,50 @@ impl GateCall<'_> {
                 log_refusal(guard.site, guard.source(session), guard.request_id, username, &refusal);
                 Ok(refused(503, LoginProblem::Unavailable(1)).with_retry_after(1))
             }
+        }
+    }
+
+    /// Begins a session, if the login holds the permission of the page behind it, or that for the dashboard. With the latter alone, that
+    /// page says what is missing, and a logout is possible.
+    async fn begin(
+        &self,
+        sessions: &Sessions,
+        session: &ClientSession,
+        presented: Presented<'_>,
+        next: &NextAddress,
+    ) -> BeginOutcome {
+        let guard = self.guard;
+        let settings = &guard.pages.settings;
+        let terms = SessionTerms { idle: settings.session_idle, lifetime: settings.session_lifetime };
+        let (browser, entry) = (browser_of(session), guard.site.entry);
+        let begin =
+            |needed| sessions.begin(presented, Some(needed), entry, guard.peer(session), &browser, &terms);
+        let needed = self.permission_of(next);
+        match begin(needed).await {
+            BeginOutcome::Lacks(_) if needed != Permission::Web => match begin(Permission::Web).await {
+                BeginOutcome::Lacks(_) => BeginOutcome::Lacks(needed),
+                outcome => outcome,
+            },
+            outcome => outcome,
+        }
+    }
+
+    /// The reason not to check the login of a form that a page of another origin may have sent: another site could have a browser log in
+    /// as somebody else.
+    fn foreign(&self, request: &RequestHead) -> Option<LoginProblem> {
+        let (fields, origin) = (request.fields(), self.guard.origin(request));
+        let mut origins =
+            fields.all(FieldKind::Origin).map(<[u8]>::trim_ascii).filter(|said| *said != b"null");
+        match origin.is_source_of(request, &[]) {
+            // The browser vouches for the page, which is on another machine: a proxy has changed `Host`.
+            true if origin.way == CookieWay::Loopback && origins.any(|said| !is_local_origin(said)) => {
+                Some(LoginProblem::Cleartext(None))
+            }
+            true => None,
+            false if !fields.contains(FieldKind::SecFetchSite) && origins.next().is_some() => {
+                Some(LoginProblem::OtherOrigin)
+            }
+            false => Some(LoginProblem::Stale),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::pages::response::PageResponse;
 use crate::edge::http::pages::views::{LogoutView, ProblemView};
+use crate::service::ManagementError;
 use crate::wire::{GATE_COOKIE, NextAddress};
 
 impl GateCall<'_> {
@@ -36,16 +37,34 @@ impl GateCall<'_> {
             let Some(sessions) = &guard.site.sessions else {
                 return Err(Refusal::NotFound("There is no logout here".into()));
             };
-            let ended = sessions.end(&granted, self.change_origin(session)).await;
-            ended.map_err(|error| {
-                Refusal::Overloaded(format!("The logout failed, try again: {error}").into())
-            })?;
+            if let Err(error) = sessions.end(&granted, self.change_origin(session)).await {
+                tracing::warn!(%error, request_id = self.id(), "logout failed");
+                return Ok(self.failed_logout(session, &error));
+            }
         }
         let response = PageResponse::see_other(format!("{}/login?out=1", guard.gate.prefix));
-        let way = guard.origin(session.head()).way;
-        Ok(match guard.origin(session.head()).cookie_name(GATE_COOKIE) {
-            Some(name) => response.without_cookie(way, name).clearing_site_data(),
+        Ok(self.forgetting(session, response))
+    }
+
+    fn failed_logout(&self, session: &ClientSession, error: &ManagementError) -> PageResponse {
+        let (prefix, site, id) = (&self.guard.gate.prefix, self.view(), self.id());
+        let response = match error {
+            // The session has ended here, so that nothing is left to try again.
+            ManagementError::Unconfirmed(_) => {
+                let view = ProblemView::logout_unconfirmed(site, &format!("{prefix}/login"), id);
+                self.forgetting(session, self.problem(view))
+            }
+            _ => self.problem(ProblemView::logout_failed(site, 1, &format!("{prefix}/logout"), id)),
+        };
+        response.with_retry_after(1)
+    }
+
+    /// Has the browser forget the session.
+    fn forgetting(&self, session: &ClientSession, response: PageResponse) -> PageResponse {
+        let origin = self.guard.origin(session.head());
+        match origin.cookie_name(GATE_COOKIE) {
+            Some(name) => response.without_cookie(origin.way, name).clearing_site_data(),
             None => response,
-        })
+        }
     }
 }

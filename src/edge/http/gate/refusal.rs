@@ -2,7 +2,7 @@
 //! no password box of the browser.
 
 use super::call::{login_address, page};
-use super::requester::Requester;
+use super::requester::{Requester, is_of_browser};
 use crate::domain::RequestId;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
@@ -37,7 +37,9 @@ pub fn answer(
     let requester = Requester::of(session.head());
     let is_unauthenticated =
         matches!(refusal, Refusal::NoCredential | Refusal::BadCredential | Refusal::Unauthenticated(_));
-    if !requester.sees_pages() {
+    // A program that accepts HTML learns that its login is wrong.
+    let is_wrong_login = *refusal == Refusal::BadCredential && !is_of_browser(session.head());
+    if !requester.sees_pages() || is_wrong_login {
         let is_quiet = is_unauthenticated && requester == Requester::PagePart;
         return Some(GateRefusal::Plain(match is_quiet {
             true => Refusal::Unauthenticated(refusal.reason()),

@@ -22,16 +22,12 @@ impl Requester {
     pub fn of(request: &RequestHead) -> Requester {
         let fields = request.fields();
         let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
-        let mode = fields.named("sec-fetch-mode").next();
-        let has_metadata = mode.is_some()
-            || fields.contains(FieldKind::SecFetchSite)
-            || ["sec-fetch-dest", "sec-fetch-user"].iter().any(|name| fields.named(name).next().is_some());
-        match mode {
+        match fields.named("sec-fetch-mode").next() {
             Some(mode) if mode.trim_ascii().eq_ignore_ascii_case(b"navigate") => match is_safe {
                 true => Requester::Navigation,
                 false => Requester::UnsafeNavigation,
             },
-            _ if has_metadata => Requester::PagePart,
+            _ if has_metadata(request) => Requester::PagePart,
             _ if is_safe && accepts_html(request) && !fields.contains(FieldKind::Upgrade) => {
                 Requester::Navigation
             }
@@ -51,6 +47,18 @@ impl Requester {
     }
 }
 
+/// Returns true if a request has a field of `Sec-Fetch-*`, which browsers alone send.
+pub fn has_metadata(request: &RequestHead) -> bool {
+    let fields = request.fields();
+    let names = ["sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user"];
+    fields.contains(FieldKind::SecFetchSite) || names.iter().any(|name| fields.named(name).next().is_some())
+}
+
+/// Returns true if a request is certainly that of a browser: by `Sec-Fetch-*`, or by a cookie of Gatepost.
+pub fn is_of_browser(request: &RequestHead) -> bool {
+    has_metadata(request) || has_own_cookie(request)
+}
+
 fn accepts_html(request: &RequestHead) -> bool {
     let mut kinds = request.fields().named("accept").flat_map(|value| value.split(|byte| *byte == b','));
     kinds.any(|kind| {
@@ -61,7 +69,7 @@ fn accepts_html(request: &RequestHead) -> bool {
 
 fn has_own_cookie(request: &RequestHead) -> bool {
     let fields = || request.fields().all(FieldKind::Cookie);
-    let names = [GATE_COOKIE, without_prefix(GATE_COOKIE), CONSOLE_COOKIE];
+    let names = [GATE_COOKIE, without_prefix(GATE_COOKIE), CONSOLE_COOKIE, without_prefix(CONSOLE_COOKIE)];
     names.iter().any(|name| cookies(fields(), name).next().is_some())
 }
 
@@ -96,6 +104,8 @@ mod tests {
             ("GET", &[("X-Requested-With", "XMLHttpRequest")], Requester::PagePart),
             ("GET", &[("Cookie", "a=b; __Host-gatepost=1")], Requester::PagePart),
             ("GET", &[("Cookie", "gatepost=1")], Requester::PagePart),
+            ("GET", &[("Cookie", "__Host-gatepost-console=1")], Requester::PagePart),
+            ("GET", &[("Cookie", "gatepost-console=1")], Requester::PagePart),
             ("GET", &[html, ("Connection", "upgrade"), ("Upgrade", "websocket")], Requester::Program),
             ("POST", &[html], Requester::Program),
             ("GET", &[("Accept", "*/*")], Requester::Program),

@@ -10,6 +10,7 @@ use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::cross_site;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::pages::origin::PageOrigin;
+use crate::edge::http::pages::presented_session::PresentedSession;
 use crate::edge::http::pages::site::PageSite;
 use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::quota::Use;
@@ -18,7 +19,7 @@ use crate::edge::http::request_quota;
 use crate::edge::http::router::Routed;
 use crate::edge::http::service::{HttpService, Plan};
 use crate::service::access::{Granted, Peer, SessionDecision};
-use crate::wire::{FieldKind, GATE_COOKIE, RequestHead, cookies};
+use crate::wire::{FieldKind, GATE_COOKIE, RequestHead};
 
 /// The decision on requests by cookie.
 #[derive(Clone, Copy)]
@@ -60,13 +61,22 @@ impl<'a> SessionGuard<'a> {
         self.pages.origin(request, self.client, self.client.is_trusted(&self.plan.trusted_proxies))
     }
 
-    /// The cookie of a session that a request presents.
-    pub fn cookie(&self, request: &RequestHead) -> Option<SessionCookie> {
+    /// The session that a request presents.
+    pub fn presented(&self, request: &RequestHead) -> PresentedSession {
         if !request.fields().contains(FieldKind::Cookie) {
-            return None;
+            return PresentedSession::Absent;
         }
-        let name = self.origin(request).cookie_name(GATE_COOKIE)?;
-        cookies(request.fields().all(FieldKind::Cookie), name).find_map(SessionCookie::parse)
+        let name = self.origin(request).cookie_name(GATE_COOKIE);
+        name.map_or(PresentedSession::Absent, |name| PresentedSession::of(request, name))
+    }
+
+    /// Returns true if a request has a cookie of that name, also one without a session.
+    pub fn has_cookie(&self, request: &RequestHead) -> bool {
+        !matches!(self.presented(request), PresentedSession::Absent)
+    }
+
+    fn cookie(&self, request: &RequestHead) -> Option<SessionCookie> {
+        self.presented(request).cookie()
     }
 
     /// Decides on a request by its cookie. `None` if it has no session: then it may have another credential.
@@ -161,12 +171,10 @@ impl<'a> SessionGuard<'a> {
             return Ok(());
         }
         let (origin, allowed) = (self.origin(request), &self.gate.allowed_origins);
-        // Browsers add cookies to the handshake of any page's WebSocket, and ask no server first.
-        let is_own = match request.fields().contains(FieldKind::Upgrade) {
-            true => origin.is_origin_of(request, allowed),
-            false => origin.is_source_of(request, allowed),
-        };
-        if is_own {
+        // Browsers add cookies to the handshake of any page's WebSocket, which always has an `Origin`. They differ in what they say of its
+        // site, so the own origin is enough.
+        let is_socket = request.fields().contains(FieldKind::Upgrade);
+        if origin.is_source_of(request, allowed) || is_socket && origin.is_origin_of(request, allowed) {
             return Ok(());
         }
         let reason = match request.fields().contains(FieldKind::SecFetchSite) {

@@ -3,6 +3,7 @@
 
 pub mod files;
 pub mod origin;
+pub mod presented_session;
 pub mod response;
 pub mod site;
 pub mod views;

@@ -18,6 +18,17 @@ pub enum CookieWay {
     Cleartext,
 }
 
+impl CookieWay {
+    /// The way of a client to a configured origin. One without TLS is that of the machine itself, which says nothing about other clients.
+    fn of_configured(is_https: bool, client: &HttpPeer) -> CookieWay {
+        match is_https {
+            true => CookieWay::Encrypted,
+            false if client.address().is_loopback() => CookieWay::Loopback,
+            false => CookieWay::Cleartext,
+        }
+    }
+}
+
 /// The origin of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct PageOrigin<'a> {
@@ -37,13 +48,18 @@ impl<'a> PageOrigin<'a> {
     ) -> PageOrigin<'a> {
         if let Some(origin) = configured {
             let (secure, authority) = (Some(origin.is_https()), origin.authority().as_bytes());
-            let way = if origin.is_https() { CookieWay::Encrypted } else { CookieWay::Loopback };
+            let way = CookieWay::of_configured(origin.is_https(), client);
             return PageOrigin { own: OwnOrigin { secure, authority, port: None }, way };
         }
         let own = own_origin(request, client, is_trusted);
         let way = match own.secure {
             Some(true) => CookieWay::Encrypted,
-            _ if client.address().is_loopback() && is_local(own.authority) => CookieWay::Loopback,
+            _ if client.address().is_loopback()
+                && is_local(own.authority)
+                && (is_trusted || !comes_from_proxy(request)) =>
+            {
+                CookieWay::Loopback
+            }
             _ => CookieWay::Cleartext,
         };
         PageOrigin { own, way }
@@ -105,9 +121,55 @@ pub fn is_local(authority: &[u8]) -> bool {
     }
 }
 
+/// Returns true if the host of an `Origin` is a name or an address of the machine itself.
+pub fn is_local_origin(origin: &[u8]) -> bool {
+    let scheme = memchr::memmem::find(origin, b"://");
+    scheme.is_some_and(|at| is_local(&origin[at + 3..]))
+}
+
+/// Returns true if a proxy says that it has passed a request on.
+fn comes_from_proxy(request: &RequestHead) -> bool {
+    let fields = request.fields();
+    let kinds = [
+        FieldKind::ForwardedFor,
+        FieldKind::ForwardedProto,
+        FieldKind::ForwardedHost,
+        FieldKind::ForwardedPort,
+    ];
+    kinds.iter().any(|kind| fields.contains(*kind))
+        || ["forwarded", "via"].iter().any(|name| fields.named(name).next().is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configured_origin_without_tls_is_for_the_machine_itself() {
+        let way = |is_https, address: &str| {
+            CookieWay::of_configured(is_https, &HttpPeer::new(address.parse().unwrap(), false))
+        };
+        for local in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(way(false, local), CookieWay::Loopback, "{local}");
+        }
+        for other in ["192.0.2.7:1", "[2001:db8::7]:1"] {
+            assert_eq!(way(false, other), CookieWay::Cleartext, "{other}");
+            assert_eq!(way(true, other), CookieWay::Encrypted, "{other}");
+        }
+    }
+
+    #[test]
+    fn local_origins() {
+        for (origin, expected) in [
+            ("http://localhost:8080", true),
+            ("https://[::1]", true),
+            ("https://dash.example.com", false),
+            ("localhost", false),
+            ("null", false),
+        ] {
+            assert_eq!(is_local_origin(origin.as_bytes()), expected, "{origin}");
+        }
+    }
 
     #[test]
     fn local_hosts() {

@@ -94,13 +94,23 @@ impl PageResponse {
     /// Sets a session's cookie. Browsers forget it when they are closed; the session itself ends at its own time.
     pub fn with_cookie(self, way: CookieWay, name: &str, value: &str) -> PageResponse {
         let secure = if way == CookieWay::Encrypted { "; Secure" } else { "" };
-        self.with("Set-Cookie", format!("{name}={value}; Path=/{secure}; HttpOnly; SameSite=Lax"))
+        let response = self.without_partitioned_cookie(name);
+        response.with("Set-Cookie", format!("{name}={value}; Path=/{secure}; HttpOnly; SameSite=Lax"))
     }
 
     /// Has the browser forget a session's cookie.
     pub fn without_cookie(self, way: CookieWay, name: &str) -> PageResponse {
         let secure = if way == CookieWay::Encrypted { "; Secure" } else { "" };
-        self.with("Set-Cookie", format!("{name}=; Path=/{secure}; HttpOnly; SameSite=Lax; Max-Age=0"))
+        let response = self.without_partitioned_cookie(name);
+        response.with("Set-Cookie", format!("{name}=; Path=/{secure}; HttpOnly; SameSite=Lax; Max-Age=0"))
+    }
+
+    /// Has the browser forget the partitioned cookie of that name. A script can set one beside a session's cookie, and neither the
+    /// session's own `Set-Cookie` nor `Clear-Site-Data` removes it. Browsers without partitions take it for the session's cookie, so it
+    /// comes before that.
+    pub fn without_partitioned_cookie(self, name: &str) -> PageResponse {
+        let attributes = "Path=/; Secure; HttpOnly; SameSite=Lax; Partitioned; Max-Age=0";
+        self.with("Set-Cookie", format!("{name}=; {attributes}"))
     }
 
     /// Has the browser drop what it has cached and stored for the origin: for a logout.

@@ -44,6 +44,10 @@
     });
   }
 
+  for (const link of document.querySelectorAll('a[data-continue]')) {
+    location.replace(link.href + location.hash);
+  }
+
   for (const form of document.querySelectorAll('form[data-selection]')) {
     const all = form.querySelector('[data-select-all]');
     const boxes = [...form.querySelectorAll('input[name="id"]')];

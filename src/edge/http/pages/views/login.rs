@@ -55,6 +55,9 @@ pub enum LoginProblem {
     CookieLost,
     /// The form is too old, or was sent by another site. Nothing was checked.
     Stale,
+    /// The browser sent the form from another origin than the request is for, as it does behind a proxy that rewrites `Host`. Nothing was
+    /// checked.
+    OtherOrigin,
     /// The connection is unencrypted and not on loopback. There is no form; the address with HTTPS, if one is known.
     Cleartext(Option<String>),
 }

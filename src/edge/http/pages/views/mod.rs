@@ -1,7 +1,7 @@
 //! Views: structs of formatted text, each with its template. They know no service. askama escapes every text, so that a view is
 //! filled with unescaped text.
 //!
-//! The gate has [`LoginView`], [`LogoutView`] and [`ProblemView`]; they take their addresses from the caller, since the prefix
+//! The gate has [`LoginView`], [`ContinuationView`], [`LogoutView`] and [`ProblemView`]; they take their addresses from the caller, since the prefix
 //! is configured. The console has these too, and the pages of a session, which link to fixed addresses:
 //!
 //! | address | page | posts |
@@ -21,6 +21,7 @@
 mod activity;
 mod add;
 mod confirm;
+mod continuation;
 mod credential_row;
 mod credentials;
 mod edit;
@@ -40,6 +41,7 @@ mod stamp;
 pub use activity::{ActivityRow, ActivityView, Outcome};
 pub use add::AddView;
 pub use confirm::{ConfirmView, HiddenField};
+pub use continuation::ContinuationView;
 pub use credential_row::{CredentialRow, CredentialState, LastUse, PermissionPill};
 pub use credentials::{CredentialsView, EmptyList, ListChoice, ListLink};
 pub use edit::EditView;

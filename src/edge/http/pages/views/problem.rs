@@ -64,19 +64,55 @@ impl<'a> ProblemView<'a> {
         logout: &str,
         request_id: &str,
     ) -> ProblemView<'a> {
-        let what = match permission {
-            "web" => "open this dashboard",
-            "email" => "send mail",
-            _ => "use this part of the API",
-        };
-        let mut view = ProblemView::new(site, 403, "You can’t open this page", request_id)
-            .saying(format!("You are logged in as {username}, which is not allowed to {what}."))
-            .saying(format!(
+        let what = use_of(permission);
+        let said = format!("You are logged in as {username}, which is not allowed to {what}.");
+        ProblemView::lacking(site, said, permission, logout, request_id)
+    }
+
+    /// Returns the page for a right password without the required permission: no session has begun.
+    pub fn not_permitted(
+        site: &'a Site,
+        username: &str,
+        permission: &str,
+        login: &str,
+        request_id: &str,
+    ) -> ProblemView<'a> {
+        let what = use_of(permission);
+        let said =
+            format!("The password is right, but {username} is not allowed to {what}. You are not logged in.");
+        ProblemView::lacking(site, said, permission, login, request_id)
+    }
+
+    fn lacking(
+        site: &'a Site,
+        said: String,
+        permission: &str,
+        address: &str,
+        request_id: &str,
+    ) -> ProblemView<'a> {
+        let mut view =
+            ProblemView::new(site, 403, "You can’t open this page", request_id).saying(said).saying(format!(
                 "The permission “{permission}” is missing. Ask the account holder to grant it; it is in effect at once."
             ));
         view.other_link =
-            Some(ProblemLink { address: logout.to_owned(), text: "Log in with another username" });
+            Some(ProblemLink { address: address.to_owned(), text: "Log in with another username" });
         view
+    }
+
+    /// Returns the page for a logout that was not stored. `logout` is the address that asks again.
+    pub fn logout_failed(site: &'a Site, seconds: u64, logout: &str, request_id: &str) -> ProblemView<'a> {
+        ProblemView::new(site, 503, "The logout failed", request_id)
+            .saying("You are still logged in.")
+            .saying(format!("Try again in {}.", seconds_in_words(seconds)))
+            .linking(logout, "Try again")
+    }
+
+    /// Returns the page for a logout that is stored, but not yet in effect on every node.
+    pub fn logout_unconfirmed(site: &'a Site, login: &str, request_id: &str) -> ProblemView<'a> {
+        ProblemView::new(site, 503, "The logout is not in effect everywhere", request_id)
+            .saying("The session has ended, and this browser has forgotten it.")
+            .saying("Another gateway has not confirmed it yet, and may accept the session for a moment.")
+            .linking(login, "Log in")
     }
 
     /// Returns the page for a credential that opens a page of the account holder.
@@ -105,14 +141,14 @@ impl<'a> ProblemView<'a> {
     /// Returns the page for a decision that could not be made.
     pub fn unavailable(site: &'a Site, seconds: u64, request_id: &str) -> ProblemView<'a> {
         ProblemView::new(site, 503, "Temporarily unavailable", request_id)
-            .saying("Gatepost can’t check your login at the moment. You are still logged in.")
+            .saying("Gatepost can’t check logins at the moment. A session that is open stays open.")
             .saying(format!("Try again in {}.", seconds_in_words(seconds)))
     }
 
     /// Returns the page for a backend that cannot be reached.
     pub fn no_backend(site: &'a Site, status: u16, request_id: &str) -> ProblemView<'a> {
         ProblemView::new(site, status, "The dashboard doesn’t answer", request_id)
-            .saying("You are logged in, but the dashboard behind this login can’t be reached.")
+            .saying("The dashboard behind this address can’t be reached.")
             .saying("Try again in a moment. If it lasts, tell the operator the request ID below.")
     }
 
@@ -146,6 +182,15 @@ impl<'a> ProblemView<'a> {
     /// Returns the page for a request that is refused for its form.
     pub fn refused(site: &'a Site, status: u16, reason: &str, request_id: &str) -> ProblemView<'a> {
         ProblemView::new(site, status, "This request was refused", request_id).saying(reason)
+    }
+}
+
+/// The use of a permission, in words.
+fn use_of(permission: &str) -> &'static str {
+    match permission {
+        "web" => "open this dashboard",
+        "email" => "send mail",
+        _ => "use this part of the API",
     }
 }
 
