@@ -210,14 +210,18 @@ fn several_cookies_are_no_session_and_the_partitioned_one_is_removed() {
     }
     assert!(backend.drain().is_empty());
     // The same one twice is one, and both sessions are still open.
-    for cookie in [format!("{mine}; {mine}"), others] {
+    for cookie in [format!("{mine}; {mine}"), others.clone()] {
         assert!(ask(open("/a").header("Cookie", &cookie)).starts_with("HTTP/1.1 200"));
         assert!(got(&backend).is_empty());
     }
     assert_eq!(removals(&ask(open(login))), 0);
     let post = with(crate::common::http::request("POST", "/-/gatepost/logout"), &OWN_FORM);
-    let done = ask(post.header("Cookie", &mine));
+    let done = ask(post.header("Cookie", &format!("{others}; {mine}")));
     assert!(done.starts_with("HTTP/1.1 303") && removals(&done) == 1, "{done}");
+    // A logout ends whatever session the browser has.
+    for cookie in [mine, others] {
+        assert!(ask(open("/a").header("Cookie", &cookie)).starts_with("HTTP/1.1 303"));
+    }
 }
 
 #[test]

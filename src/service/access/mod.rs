@@ -14,6 +14,7 @@ mod decision_clock;
 mod denials;
 mod hold;
 mod identify;
+mod look_ups;
 mod outcome;
 mod quiet;
 mod reads;
@@ -44,10 +45,9 @@ use crate::state::uses::UseBuffer;
 use crate::state::{Cache, Epochs, Hasher, Metrics, clock};
 use decision_clock::DecisionClock;
 use denials::{DenialLog, DenialRecord, RepeatKey};
+use look_ups::LookUps;
 use reads::RowReads;
-use session::LOOK_UPS;
 use shared_reads::SharedReads;
-use tokio::sync::Semaphore;
 
 pub use crate::state::cache::ConnectionMemory;
 pub use denials::{DenialKind, Peer};
@@ -69,7 +69,7 @@ pub struct Access {
     session_reads: SharedReads<SessionDigest, StoredSession>,
     session_uses: SessionUses,
     /// The look-ups of unknown tokens.
-    look_ups: Semaphore,
+    look_ups: LookUps,
 }
 
 /// The entry and the permission that is asked for; none for the management of credentials.
@@ -118,7 +118,7 @@ impl Access {
             reads: RowReads::new(settings.cache_ttl),
             session_reads: SharedReads::new(settings.cache_ttl),
             session_uses: SessionUses::default(),
-            look_ups: Semaphore::new(LOOK_UPS),
+            look_ups: LookUps::new(),
         })
     }
 

@@ -8,10 +8,11 @@
 //! Time ends a session as well. It may be used by way of several processes, which tell each other of its uses only by the store. So a
 //! session that has run out as far as this process knows is read again before it is refused.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::decision_clock::DecisionClock;
 use super::denials::{DenialKind, DenialRecord, Peer, RepeatKey};
@@ -24,10 +25,6 @@ use crate::state::clock;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::{StoreError, StoredSession};
 
-/// The number of tokens that are looked up at once of which this process knows nothing. Anybody can make them up.
-pub(super) const LOOK_UPS: usize = 16;
-/// The longest wait for such a look-up.
-const LOOK_UP_WAIT: Duration = Duration::from_secs(2);
 /// The longest time for which the end of a session is waited for in one piece. Timers don't count a suspension of the system.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
@@ -92,7 +89,7 @@ impl Access {
         peer: Peer<'_>,
         clock: DecisionClock,
     ) -> SessionDecision {
-        let (outcome, decision) = match self.session_of(cookie, entry, clock).await {
+        let (outcome, decision) = match self.session_of(cookie, entry, peer.source, clock).await {
             Ok(Some(verified)) => match lacked(&verified, permission) {
                 None => {
                     self.note_verified(&verified, entry, peer.source, clock.began());
@@ -147,6 +144,7 @@ impl Access {
         &self,
         cookie: &SessionCookie,
         entry: Entry,
+        source: IpAddr,
         clock: DecisionClock,
     ) -> Result<Option<Arc<Verified>>, Unavailable> {
         let token = cookie.digest();
@@ -160,26 +158,24 @@ impl Access {
             Some(_) => self.metrics.lookup(Lookup::Stale),
             None => self.metrics.lookup(Lookup::Miss),
         }
-        let found = Box::pin(self.read_session(&token, known.is_some(), clock)).await?;
+        let found = Box::pin(self.read_session(&token, known.is_none().then_some(source), clock)).await?;
         Ok(found.filter(is_it))
     }
 
-    /// The session of a token, by its row; `None` if it has ended.
+    /// The session of a token, by its row; `None` if it has ended. `of_unknown` is the source of the request if this process knows nothing
+    /// of the token.
     async fn read_session(
         &self,
         token: &SessionDigest,
-        is_known: bool,
+        of_unknown: Option<IpAddr>,
         clock: DecisionClock,
     ) -> Result<Option<Arc<Verified>>, Unavailable> {
         // Before and after the row is read, as where a login is checked.
         self.check_trust(clock.began())?;
         let read = || async move {
-            let _look_up = match is_known {
-                true => None,
-                false => {
-                    let turn = timeout(LOOK_UP_WAIT, self.look_ups.acquire()).await;
-                    Some(turn.map_err(|_| Unavailable::Busy)?)
-                }
+            let _look_up = match of_unknown {
+                Some(source) => Some(self.look_ups.turn(source).await?),
+                None => None,
             };
             // The store logs its faults itself.
             self.store.session(token).await.map_err(|_: StoreError| self.without_store())
@@ -195,7 +191,7 @@ impl Access {
         self.check_trust(clock.now())?;
         let found = found?;
         let alive = found.row.and_then(|row| self.live(&row, token, found.seen, clock));
-        if alive.is_none() && is_known {
+        if alive.is_none() && of_unknown.is_none() {
             self.cache.remove_session(token);
         }
         Ok(alive)
@@ -231,7 +227,7 @@ impl Access {
         let cached = self.cache.get_session(&session.digest);
         let found = match cached.filter(|entry| self.cache.is_fresh(entry, &self.epochs, clock.began())) {
             Some(entry) => Some(entry),
-            None => self.read_session(&session.digest, true, clock).await?,
+            None => self.read_session(&session.digest, None, clock).await?,
         };
         // What was found may know of a later use, and the tunnel waits for the end that it knows.
         if let Some(found) = found.as_ref().and_then(|found| found.session.as_ref()) {

@@ -32,7 +32,8 @@ impl GateCall<'_> {
             let page = format!("{}/logout", guard.gate.prefix);
             return Ok(self.problem(ProblemView::not_accepted(self.view(), &page, self.id())));
         }
-        if let Some((_, granted)) = guard.current(session).await? {
+        for cookie in guard.all_cookies(session.head()) {
+            let Some((_, granted)) = guard.session_of(session, cookie).await? else { continue };
             guard.user.get_or_init(|| granted.name().as_str().to_owned());
             let Some(sessions) = &guard.site.sessions else {
                 return Err(Refusal::NotFound("There is no logout here".into()));

@@ -19,7 +19,10 @@ use crate::edge::http::request_quota;
 use crate::edge::http::router::Routed;
 use crate::edge::http::service::{HttpService, Plan};
 use crate::service::access::{Granted, Peer, SessionDecision};
-use crate::wire::{FieldKind, GATE_COOKIE, RequestHead};
+use crate::wire::{FieldKind, GATE_COOKIE, RequestHead, cookies};
+
+/// The most cookies whose sessions one logout ends.
+const MOST_COOKIES: usize = 4;
 
 /// The decision on requests by cookie.
 #[derive(Clone, Copy)]
@@ -73,6 +76,13 @@ impl<'a> SessionGuard<'a> {
     /// Returns true if a request has a cookie of that name, also one without a session.
     pub fn has_cookie(&self, request: &RequestHead) -> bool {
         !matches!(self.presented(request), PresentedSession::Absent)
+    }
+
+    /// The cookies of sessions that a request has, also those that don't count beside others: for a logout, which ends them all.
+    pub fn all_cookies(&self, request: &RequestHead) -> Vec<SessionCookie> {
+        let Some(name) = self.origin(request).cookie_name(GATE_COOKIE) else { return Vec::new() };
+        let values = cookies(request.fields().all(FieldKind::Cookie), name).take(MOST_COOKIES);
+        values.filter_map(SessionCookie::parse).collect()
     }
 
     fn cookie(&self, request: &RequestHead) -> Option<SessionCookie> {
@@ -145,7 +155,21 @@ impl<'a> SessionGuard<'a> {
         &self,
         session: &ClientSession,
     ) -> Result<Option<(SessionCookie, Granted)>, Refusal> {
-        let Some(cookie) = self.cookie(session.head()) else { return Ok(None) };
+        match self.cookie(session.head()) {
+            Some(cookie) => self.session_of(session, cookie).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The session of a cookie that a request to one of the gate's own pages has.
+    ///
+    /// # Errors
+    /// There is no decision now.
+    pub async fn session_of(
+        &self,
+        session: &ClientSession,
+        cookie: SessionCookie,
+    ) -> Result<Option<(SessionCookie, Granted)>, Refusal> {
         let _room = request_quota::take(self.site, self.plan, self.client, session.head(), Use::Login)?;
         let entry = self.site.entry;
         match self.site.access.authorize_session(&cookie, None, entry, self.peer(session)).await {

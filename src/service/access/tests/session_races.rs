@@ -2,6 +2,7 @@
 
 use super::sessions::*;
 use super::*;
+use tokio::time::timeout;
 
 // The argument of `state::epoch`, for sessions: what was read before the end of a session is never believed after it.
 #[tokio::test]
@@ -88,15 +89,22 @@ async fn unknown_tokens_are_looked_up_a_few_at_a_time() {
     let begun = house.begin("seer", Entry::Web).await;
     let known = house.browser(&begun);
     known.warm().await;
-    let all = house.access.look_ups.acquire_many(LOOK_UPS as u32).await.unwrap();
+    let mut all = Vec::new();
+    while let Ok(turn) = timeout(SECOND, house.access.look_ups.turn(HERE.parse().unwrap())).await {
+        all.push(turn.unwrap());
+    }
     let unknown = SessionCookie::new(begun.cookie.principal(), SessionToken::new([7; TOKEN_BYTES].into()));
     let decide = || house.decide(&unknown, Some(Permission::Web), Entry::Web);
     let mut waiting = Box::pin(decide());
-    let still = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
+    let still = timeout(Duration::from_millis(50), &mut waiting).await;
     assert!(still.is_err(), "it waits for its turn");
     house.access.epochs.raise(&canonical("seer"));
     assert_eq!(known.ask().await, Outcome::Allowed, "a session that is known does not");
     assert_eq!(outcome(&waiting.await), Outcome::Unavailable(Unavailable::Busy));
+    // Somebody else has a share of their own.
+    let peer = Peer::from("192.0.2.2".parse::<IpAddr>().unwrap());
+    let other = house.access.authorize_session(&unknown, Some(Permission::Web), Entry::Web, peer).await;
+    assert_eq!(outcome(&other), Outcome::NoSession);
     drop(all);
     assert_eq!(outcome(&decide().await), Outcome::NoSession);
 }
