@@ -15,6 +15,7 @@ mod console_access;
 mod console_credentials;
 mod console_entry;
 mod console_login;
+mod console_mistakes;
 mod console_sessions;
 mod cors;
 mod credential_places;

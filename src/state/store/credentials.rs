@@ -141,8 +141,8 @@ impl Store {
         Ok(Written { value, change: mutation.commit(*name, ChangeEffect::EndsLogin).await? })
     }
 
-    /// Removes credentials in one transaction. Returns for each whether it was there, in their order: another one of the same name is left
-    /// alone. The change has the name of the
+    /// Removes credentials in one transaction. Returns for each name whether it was there, in their order; one with another ID than the
+    /// given one was not. The change has the name of the
     /// account, which stands for all of its credentials.
     ///
     /// # Errors
@@ -151,14 +151,17 @@ impl Store {
         &self,
         account: AccountId,
         by: Authority,
-        named: &[(CredentialId, Canonical)],
+        names: &[(Canonical, Option<CredentialId>)],
     ) -> Result<Written<Vec<bool>>, MutationError> {
         let mut mutation = Mutation::begin(self).await?;
         let state = account_state(&mut mutation, account, by).await?;
-        let mut value = Vec::with_capacity(named.len());
-        for (id, name) in named {
-            let statement = Statement::new(sql::REMOVE_CREDENTIAL_OF_ID).text(name.as_str());
-            let statement = statement.number(account.0).number(id.0);
+        let mut value = Vec::with_capacity(names.len());
+        for (name, id) in names {
+            let of = |statement| Statement::new(statement).text(name.as_str()).number(account.0);
+            let statement = match id {
+                Some(id) => of(sql::REMOVE_CREDENTIAL_OF_ID).number(id.0),
+                None => of(sql::REMOVE_CREDENTIAL),
+            };
             value.push(mutation.execute(statement).await? > 0);
         }
         let removed = value.iter().filter(|was_there| **was_there).count();

@@ -90,14 +90,13 @@ fn row(item: &ActivityItem, now: i64) -> ActivityRow {
     match &item.event {
         ActivityEvent::Denial(reason) => ActivityRow { what: denial(reason, item.entry).to_owned(), ..row },
         ActivityEvent::Change { action, actor, change, outcome } => {
+            let to = |action: AuditAction| format!("Request to {}", asked(action));
             let (outcome, what, detail) = match outcome {
                 ActivityOutcome::Done => (Outcome::Changed, done(*action).to_owned(), words(*action, change)),
-                ActivityOutcome::Refused(reason) => {
-                    (Outcome::Denied, format!("Refused: {}", asked(*action)), reason.clone())
-                }
+                ActivityOutcome::Refused(reason) => (Outcome::Refused, to(*action), reason.clone()),
                 ActivityOutcome::Failed => {
                     let detail = "It is not confirmed that the change is in effect.".to_owned();
-                    (Outcome::Denied, format!("Failed: {}", asked(*action)), detail)
+                    (Outcome::NotConfirmed, to(*action), detail)
                 }
             };
             ActivityRow { outcome, what, detail, by: actor.clone(), ..row }
@@ -172,7 +171,9 @@ fn words(action: AuditAction, change: &str) -> String {
         _ if word == "note" => "note changed".to_owned(),
         _ => word.to_owned(),
     };
-    change.split_whitespace().map(word).collect::<Vec<_>>().join(", ")
+    // The number of a session says nothing to anybody.
+    let told = change.split_whitespace().filter(|word| !word.starts_with("session="));
+    told.map(word).collect::<Vec<_>>().join(", ")
 }
 
 /// The words for the permissions of a new credential. Those that are not named are granted.
@@ -203,6 +204,7 @@ mod tests {
             "new password, email revoked, web granted, note changed"
         );
         assert_eq!(edit(""), "");
+        assert_eq!(words(AuditAction::SessionEnd, "session=17"), "");
         assert_eq!(denial("forbidden", Some(Entry::Web)), "Permission “web” missing");
     }
 }

@@ -76,8 +76,9 @@ impl ConsoleCall<'_> {
             Err(PageRefusal::Request(Refusal::ClientGone)) => return Err(Refusal::ClientGone),
             Err(refusal) => {
                 self.note_refused(&browser, &refusal);
+                let is_sent = browser.method == Method::POST;
                 let username = user.get().map_or("", |user| user);
-                ProblemPage { site: &pages.view, route, username, request_id }.answer(&refusal)
+                ProblemPage { site: &pages.view, route, is_sent, username, request_id }.answer(&refusal)
             }
         };
         Ok(response(answer, &browser).write(session, client, request_id, within).await)
@@ -167,6 +168,7 @@ impl ConsoleCall<'_> {
             takes_cookies: browser.cookie_name.is_some(),
             encrypted: self.console.tls_port.and_then(|port| encrypted(&browser.place, port)),
             terms: SessionTerms { idle, lifetime },
+            cookie: browser.cookie.as_ref(),
             peer: self.peer(browser),
             browser: &browser.name,
             request_id: self.request_id,
@@ -240,6 +242,8 @@ fn without_session(
     }
     if let Some(form) = form {
         let (next, resume) = return_address::of_form(route, form);
+        let resume = browser.cookie.as_ref().map(|ended| return_address::sealed(&resume, ended));
+        let resume = resume.unwrap_or_default();
         let notice = Some(LoginNotice::NothingChanged);
         return login.page(401, LoginContent { next, resume, notice, ..LoginContent::default() });
     }

@@ -8,10 +8,11 @@ use super::credential_words;
 use super::form_fault::{FaultField, FormFault};
 use super::handover::{self, NewLogin};
 use super::page_request::{PageRequest, PageResult, errors};
-use crate::domain::{AccountError, CredentialId, NewPassword, Note, PermissionEdit, Permissions, Username};
+use crate::domain::{AccountError, NewPassword, Note, PermissionEdit, Permissions, Username};
 use crate::edge::http::pages::views::{AddView, Handover, PasswordChoice, Section};
-use crate::service::ManagementError;
 use crate::service::credentials::{Addition, Manager};
+use crate::service::{Effect, ManagementError};
+use crate::state::cluster::Unconfirmed;
 
 /// The field with the choice of the password.
 const CHOICE: &str = "how";
@@ -68,18 +69,30 @@ async fn add(
         note: &form.note,
     };
     match credentials.add(manager, addition).await {
-        Ok(added) => {
-            // It was added, so its password is shown even if it can't be read again.
-            let details = credentials.by_name(manager, &form.name).await;
-            let id = details.map_or(CredentialId(0), |details| details.credential.id);
-            let credential = NewLogin { id, name: &form.name, permissions: form.permissions.and(rights) };
-            Ok(handover::page(request, Handover::Added, &credential, &password, &added.effect))
+        Ok(added) => Ok(hand_over(request, manager, form, &password, Ok(&added.effect)).await),
+        Err(ManagementError::Unconfirmed(unconfirmed)) => {
+            Ok(hand_over(request, manager, form, &password, Err(&unconfirmed)).await)
         }
         Err(ManagementError::NotAllowed(AccountError::NameTaken)) => {
             Err(taken(credentials.get(manager, &form.name).await.is_ok()))
         }
         Err(error) => Err(FormFault::from(&error)),
     }
+}
+
+/// Shows the password of a credential that was added, or may have been: nobody can read it again, even if the credential can't be read.
+async fn hand_over(
+    request: &PageRequest<'_>,
+    manager: &Manager,
+    form: &CredentialForm,
+    password: &str,
+    effect: Result<&Effect, &Unconfirmed>,
+) -> ConsoleAnswer {
+    let details = request.console.credentials.by_name(manager, &form.name).await;
+    let id = details.ok().map(|details| details.credential.id);
+    let permissions = form.permissions.and(request.granted.permissions());
+    let credential = NewLogin { id, name: &form.name, permissions };
+    handover::page(request, Handover::Added, &credential, password, effect)
 }
 
 /// The faults of a form that need no look at the store.

@@ -14,12 +14,18 @@ use crate::service::credentials::{Edit, Manager};
 /// The field with the choice of the password.
 const CHOICE: &str = "password_change";
 
+/// The field with the version that the form was made for.
+const VERSION: &str = "version";
+
 /// Shows the form, or makes the change of a form that was sent.
 pub async fn answer(request: &PageRequest<'_>, id: CredentialId) -> PageResult {
     let manager = request.manager()?;
     let credentials = &request.console.credentials;
-    let current = credentials.by_id(&manager, id).await?;
     let (rights, is_sent) = (request.granted.permissions(), request.is_sent);
+    let current = match is_sent {
+        true => credentials.by_id_for_change(&manager, id).await?,
+        false => credentials.by_id(&manager, id).await?,
+    };
     let resumed = if is_sent { None } else { request.resumed() };
     let form = match resumed.as_ref().or(is_sent.then_some(&request.form)) {
         Some(form) => CredentialForm::read(form, CHOICE, PasswordChoice::Keep),
@@ -31,15 +37,25 @@ pub async fn answer(request: &PageRequest<'_>, id: CredentialId) -> PageResult {
         },
     };
     if !is_sent {
+        // Values of a form that had no version, or another than now, are refused once, and compared by the user.
+        let version = match &resumed {
+            Some(form) => form.get(VERSION).unwrap_or_default().to_owned(),
+            None => current.version.0.to_string(),
+        };
         let fault = resumed.map(|_| FormFault::resumed());
-        return Ok(show(request, &current, &form, rights, fault.as_ref()));
+        return Ok(show(request, (&current, version), &form, rights, fault.as_ref()));
     }
     match edit(request, &manager, &current, &form, rights).await {
         Ok(answer) => Ok(answer),
         Err(fault) => {
             // What the form is compared with has perhaps changed, and the fault says so.
             let current = credentials.by_id(&manager, id).await.unwrap_or(current);
-            Ok(show(request, &current, &form, rights, Some(&fault)))
+            // Only a user who was told of the other change may overwrite it.
+            let version = match fault.is_outdated() {
+                true => current.version.0.to_string(),
+                false => request.form.get(VERSION).unwrap_or_default().to_owned(),
+            };
+            Ok(show(request, (&current, version), &form, rights, Some(&fault)))
         }
     }
 }
@@ -52,8 +68,12 @@ async fn edit(
     rights: Permissions,
 ) -> Result<ConsoleAnswer, FormFault> {
     request.check_form().await?;
+    let version = request.form.get(VERSION).and_then(|version| version.parse().ok()).map(CredentialVersion);
+    if version.is_none() {
+        return Err(FormFault::outdated());
+    }
     let password = form.password(&request.form)?;
-    let permissions = credential_words::edit(form.permissions, rights);
+    let permissions = credential_words::edit(current.credential.stored, form.permissions, rights);
     let after = permissions.apply(current.credential.stored);
     let mut words = credential_words::difference(current.credential.stored, after);
     let is_note_changed = form.note.trim() != credential_words::note(current);
@@ -62,7 +82,6 @@ async fn edit(
     if words.is_empty() {
         return Err(FormFault::unchanged());
     }
-    let version = request.form.get("version").and_then(|version| version.parse().ok()).map(CredentialVersion);
     let name = &current.credential.name;
     let edit = Edit {
         username: name.as_str(),
@@ -75,9 +94,12 @@ async fn edit(
         request.console.credentials.edit(manager, edit).await.map_err(|error| FormFault::from(&error))?;
     match password {
         Some(password) => {
-            let login =
-                NewLogin { id: current.credential.id, name: name.as_str(), permissions: after.and(rights) };
-            Ok(handover::page(request, Handover::NewPassword, &login, &password, &edited.effect))
+            let login = NewLogin {
+                id: Some(current.credential.id),
+                name: name.as_str(),
+                permissions: after.and(rights),
+            };
+            Ok(handover::page(request, Handover::NewPassword, &login, &password, Ok(&edited.effect)))
         }
         None => {
             let page = ConsoleRoute::Edit(current.credential.id);
@@ -88,7 +110,7 @@ async fn edit(
 
 fn show(
     request: &PageRequest<'_>,
-    current: &CredentialDetails,
+    (current, version): (&CredentialDetails, String),
     form: &CredentialForm,
     rights: Permissions,
     fault: Option<&FormFault>,
@@ -100,7 +122,7 @@ fn show(
         note: form.note.clone(),
         permissions: credential_words::choices(form.permissions, rights),
         choice: form.choice,
-        version: current.version.0.to_string(),
+        version,
         asks_confirmation: request.asks_confirmation(),
         errors: errors(fault),
         command: format!("gatepost credential edit {name} --account {account} --revoke web"),

@@ -36,7 +36,7 @@ pub async fn show(request: &PageRequest<'_>) -> PageResult {
         previous: page.previous.map(|cursor| address.at(Some(cursor)).to_string()),
         next: page.next.map(|cursor| address.at(Some(cursor)).to_string()),
         total: total(count),
-        empty: empty(&address),
+        empty: empty(&address, page.previous.is_some() || page.next.is_some()),
         command: format!("gatepost credential add NAME --account {name}"),
     };
     Ok(ConsoleAnswer::page(200, &view))
@@ -74,8 +74,9 @@ fn limits(address: &ListAddress) -> Vec<ListLink> {
     LIMITS.into_iter().map(link).collect()
 }
 
-fn empty(address: &ListAddress) -> EmptyList {
+fn empty(address: &ListAddress, has_more: bool) -> EmptyList {
     match (address.is_narrowed(), address.cursor) {
+        (true, _) if has_more => EmptyList::NoneSoFar,
         (true, _) => EmptyList::NoMatch,
         (false, Some(_)) => EmptyList::PastTheEnd,
         (false, None) => EmptyList::NoneYet,

@@ -4,9 +4,11 @@ use super::answer::ConsoleAnswer;
 use super::credential_words;
 use super::form_fault::FormFault;
 use super::page_request::{PageRequest, PageResult, errors};
+use super::removal_counts::RemovalCounts;
 use super::route::{ConsoleRoute, id_of};
-use crate::domain::{ChangeCondition, CredentialDetails, CredentialId};
+use crate::domain::{AccountError, ChangeCondition, CredentialDetails, CredentialId};
 use crate::edge::http::pages::views::{BulkRemoveRow, BulkRemoveView, RemoveView, ResultBanner, Section};
+use crate::service::ManagementError;
 use crate::service::credentials::Manager;
 
 /// The most credentials that one form removes: as many as a page of the list shows.
@@ -15,7 +17,11 @@ const MOST: usize = 200;
 /// Shows the question before one credential is removed, or removes it.
 pub async fn answer(request: &PageRequest<'_>, id: CredentialId) -> PageResult {
     let manager = request.manager()?;
-    let details = request.console.credentials.by_id(&manager, id).await?;
+    let credentials = &request.console.credentials;
+    let details = match request.is_sent {
+        true => credentials.by_id_for_change(&manager, id).await?,
+        false => credentials.by_id(&manager, id).await?,
+    };
     if !request.is_sent {
         let fault = request.resumed().map(|_| FormFault::resumed());
         return Ok(show(request, &details, fault.as_ref()));
@@ -59,7 +65,11 @@ pub async fn answer_selected(request: &PageRequest<'_>) -> PageResult {
         true => selected(request.form.all("id")),
         false => selected(request.query.all("id")),
     };
-    let rows = request.console.credentials.by_ids(&manager, &selected).await?;
+    let credentials = &request.console.credentials;
+    let rows = match request.is_sent {
+        true => credentials.by_ids_for_change(&manager, &selected).await?,
+        false => credentials.by_ids(&manager, &selected).await?,
+    };
     let is_any_gone = rows.len() < selected.len();
     if rows.is_empty() {
         return Ok(nothing_selected(request, is_any_gone));
@@ -80,47 +90,49 @@ async fn remove_selected(
     rows: &[CredentialDetails],
 ) -> Result<ConsoleAnswer, FormFault> {
     request.check_form().await?;
-    let named = |details: &'_ CredentialDetails| (details.credential.id, details.credential.name.to_string());
-    let named: Vec<(CredentialId, String)> = rows.iter().map(named).collect();
-    let named: Vec<(CredentialId, &str)> = named.iter().map(|(id, name)| (*id, name.as_str())).collect();
-    let removed = request.console.credentials.remove_many(manager, &named).await;
+    let selected = rows.iter().map(|details| (details.credential.name.as_str(), Some(details.credential.id)));
+    let selected: Vec<(&str, Option<CredentialId>)> = selected.collect();
+    let removed = request.console.credentials.remove_many(manager, &selected).await;
     let (outcomes, effect) = removed.map_err(|error| FormFault::from(&error))?;
-    let failures: Vec<(&CredentialDetails, FormFault)> = rows
-        .iter()
-        .zip(&outcomes)
-        .filter_map(|(details, outcome)| Some((details, FormFault::from(outcome.as_ref().err()?))))
-        .collect();
-    let count = rows.len() - failures.len();
-    let text = match count {
-        1 => format!("Removed {}.", named[0].1),
-        count => format!("Removed {count} credentials."),
+    let counts = RemovalCounts::of(&outcomes);
+    let text = match (&counts, rows) {
+        (RemovalCounts { removed: 1, gone: 0, unconfirmed: 0, refused: 0 }, [details]) => {
+            format!("Removed {}.", details.credential.name)
+        }
+        (counts, _) => counts.to_string(),
     };
-    if failures.is_empty() {
-        return Ok(request.done(ConsoleRoute::Credentials, text, &effect));
+    let effect = if counts.removed > 0 { request.effect_words(&effect) } else { String::new() };
+    let banner = ResultBanner { text, effect, is_done: counts.is_complete() };
+    if counts.is_complete() {
+        return Ok(request.leading_to(ConsoleRoute::Credentials, &banner));
     }
-    Ok(show_rest(request, &failures, count))
+    Ok(show_rest(request, rows.iter().zip(&outcomes), banner))
 }
 
-/// Shows those that were not removed, each with the reason.
-fn show_rest(
+/// Shows those of which it is not known that they are removed, each with the reason.
+fn show_rest<'a>(
     request: &PageRequest<'_>,
-    failures: &[(&CredentialDetails, FormFault)],
-    count: usize,
+    outcomes: impl Iterator<Item = (&'a CredentialDetails, &'a Result<(), ManagementError>)>,
+    banner: ResultBanner,
 ) -> ConsoleAnswer {
+    let faults = outcomes.filter_map(|(details, outcome)| match outcome {
+        Ok(()) | Err(ManagementError::NotAllowed(AccountError::NoSuchCredential)) => None,
+        Err(error) => Some((details, FormFault::from(error))),
+    });
+    let faults: Vec<(&CredentialDetails, FormFault)> = faults.collect();
     let row = |(details, fault): &(&CredentialDetails, FormFault)| BulkRemoveRow {
         row: credential_words::row(details, request.now),
         failure: Some(fault.text.clone()),
     };
-    let text = format!("Removed {count} of {} credentials. These are left:", count + failures.len());
-    let banner = ResultBanner { text, effect: String::new(), is_done: false };
     let view = BulkRemoveView {
         frame: request.frame_with(Section::Credentials, Some(banner)),
-        rows: failures.iter().map(row).collect(),
+        rows: faults.iter().map(row).collect(),
         asks_confirmation: request.asks_confirmation(),
         errors: errors(None),
     };
-    let status = failures.iter().map(|(_, fault)| fault.status).max().unwrap_or(200);
-    ConsoleAnswer::page(status, &view)
+    // The worst one is that of the answer.
+    let worst = faults.iter().map(|(_, fault)| fault).max_by_key(|fault| fault.status);
+    ConsoleAnswer::form(worst, &view)
 }
 
 /// The numbers of a selection, each once, and at most as many as a page shows.
@@ -135,6 +147,7 @@ fn selected<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<CredentialId> {
 /// Leads back to the list, and says why nothing was removed.
 fn nothing_selected(request: &PageRequest<'_>, is_any_gone: bool) -> ConsoleAnswer {
     let text = match is_any_gone {
+        true if request.is_sent => "The selected credentials are removed, and refused on every node.",
         true => "The selected credentials no longer exist.",
         false => "No credential was selected.",
     };
@@ -165,8 +178,8 @@ mod tests {
     fn a_selection_is_bounded_and_has_each_once() {
         let of = |ids: &[&str]| selected(ids.iter().copied()).iter().map(|id| id.0).collect::<Vec<_>>();
         assert_eq!(of(&["7", "3", "7", "x", "", "-1"]), [3, 7]);
-        let twice: Vec<String> = (0..400).map(|place| (place / 2 + 1).to_string()).collect();
-        assert_eq!(selected(twice.iter().map(String::as_str)).len(), MOST);
+        let twice = [["7"; MOST].as_slice(), &["8"]].concat();
+        assert_eq!(of(&twice), [7, 8]);
         let many: Vec<String> = (1..1000).map(|id| id.to_string()).collect();
         assert_eq!(selected(many.iter().map(String::as_str)).len(), MOST);
     }

@@ -73,12 +73,14 @@ pub fn choices(checked: Permissions, rights: Permissions) -> Vec<PermissionChoic
     Permission::ALL.into_iter().map(of).collect()
 }
 
-/// Returns the change that a form means: exactly the checked permissions. What the account lacks cannot be chosen, and stays as it is.
-pub fn edit(checked: Permissions, rights: Permissions) -> PermissionEdit {
+/// Returns the change that a form means: exactly the checked permissions in the place of the stored ones. Only what differs is named.
+/// What the account lacks cannot be chosen, and stays as it is.
+pub fn edit(stored: Permissions, checked: Permissions, rights: Permissions) -> PermissionEdit {
     let mut edit = PermissionEdit::default();
     for permission in Permission::ALL {
         let is_checked = checked.contains(permission);
-        if rights.contains(permission) || is_checked {
+        let is_changed = is_checked != stored.contains(permission);
+        if is_changed && (rights.contains(permission) || is_checked) {
             // Each is named once, and with a valid value.
             let _ = edit.name(permission.as_str(), if is_checked { "1" } else { "0" });
         }
@@ -102,11 +104,14 @@ mod tests {
         let of = |text: &str| text.parse::<Permissions>().unwrap();
         let stored = of("email,web");
         // `web` is no right of the account, so its box cannot be checked.
-        let edited = edit(of("api"), of("email,api"));
+        let edited = edit(stored, of("api"), of("email,api"));
         assert_eq!(edited.apply(stored).as_str(), "api,web");
         assert_eq!(edited.granted().as_str(), "api");
         // A forged box is sent on, so that the service refuses it.
-        assert_eq!(edit(of("web"), of("email")).granted().as_str(), "web");
+        assert_eq!(edit(of("email"), of("email,web"), of("email")).granted().as_str(), "web");
+        // What stays as it is, is not named.
+        let granted = edit(of("email"), of("email,web"), of("email,api,web"));
+        assert_eq!((granted.named().as_str(), granted.granted().as_str()), ("web", "web"));
         assert_eq!(difference(stored, of("api,web")), ["api granted", "email revoked"]);
         assert!(difference(stored, stored).is_empty());
     }

@@ -88,6 +88,21 @@ impl FormFault {
         )
     }
 
+    /// A form that was made for an earlier version of the credential.
+    pub fn outdated() -> FormFault {
+        FormFault::with_status(
+            409,
+            FaultField::Form,
+            "Somebody has changed this credential since you opened the page. The current state is above the form. Check it, and send \
+             the form again.",
+        )
+    }
+
+    /// Returns true if the form was made for an earlier version of the credential, and the user is told so.
+    pub fn is_outdated(&self) -> bool {
+        *self == FormFault::outdated()
+    }
+
     /// A password of the principal that was not accepted.
     pub fn of_denial(field: FaultField, denial: Denial) -> FormFault {
         match denial {
@@ -168,13 +183,13 @@ impl From<&ManagementError> for FormFault {
             ),
             ManagementError::Unconfirmed(Unconfirmed::Silent(_)) => FormFault::failure(
                 "The change is written, but not yet confirmed on every node. Until then, a node may still decide by the state \
-                 before. Sending it again is safe.",
+                 before. Look at the current state before you send it again.",
             ),
             ManagementError::Unconfirmed(Unconfirmed::Unknown { within, .. }) => {
                 let seconds = within.as_millis().div_ceil(1000);
                 FormFault::failure(format!(
                     "The connection to the database was lost, so it is unknown if the change is written. If it is, it is in \
-                     effect on every node within {seconds} s. Sending it again is safe."
+                     effect on every node within {seconds} s. Look at the current state before you send it again."
                 ))
             }
         }
@@ -249,12 +264,7 @@ fn account_words(error: AccountError) -> FormFault {
             FaultField::Form,
             "The password was changed in the meantime. Log in again.",
         ),
-        AccountError::ConditionFailed => FormFault::with_status(
-            409,
-            FaultField::Form,
-            "Somebody has changed this credential since you opened the page. The current state is above the form. Check it, and send \
-             the form again.",
-        ),
+        AccountError::ConditionFailed => FormFault::outdated(),
         AccountError::TooManyAtOnce => {
             FormFault::with_status(422, FaultField::Form, "At most 200 credentials can be removed at once.")
         }

@@ -4,13 +4,14 @@ use super::answer::ConsoleAnswer;
 use super::page_request::PageRequest;
 use super::snippets::snippets;
 use crate::domain::{CredentialId, Permission, Permissions};
-use crate::edge::http::pages::views::{Handover, HandoverView, PermissionPill, Section, effect_words};
+use crate::edge::http::pages::views::{Handover, HandoverView, PermissionPill, Section};
 use crate::service::Effect;
+use crate::state::cluster::Unconfirmed;
 
 /// A credential whose password is shown.
 pub struct NewLogin<'a> {
-    /// The number.
-    pub id: CredentialId,
+    /// The number, if it is known.
+    pub id: Option<CredentialId>,
     /// The username.
     pub name: &'a str,
     /// The effective permissions.
@@ -23,20 +24,40 @@ pub fn page(
     kind: Handover,
     login: &NewLogin<'_>,
     password: &str,
-    effect: &Effect,
+    effect: Result<&Effect, &Unconfirmed>,
 ) -> ConsoleAnswer {
     let (endpoints, permissions) = (&request.console.endpoints, login.permissions);
     let pill = |permission: Permission| PermissionPill { name: permission.as_str(), without_effect: None };
     let view = HandoverView {
         frame: request.frame_with(Section::Credentials, None),
         kind,
-        id: login.id.0.to_string(),
+        id: login.id.map(|id| id.0.to_string()),
         name: login.name.to_owned(),
         password: password.to_owned(),
         permissions: permissions.iter().map(pill).collect(),
         servers: endpoints.servers(permissions),
         snippets: snippets(endpoints, login.name, password, permissions),
-        effect: effect_words(effect.nodes, effect.took),
+        effect: effect.map(|effect| request.effect_words(effect)).unwrap_or_default(),
+        doubt: effect.err().map(doubt),
     };
-    ConsoleAnswer::page(200, &view)
+    // A change that is written was accepted, wherever it is not in effect yet.
+    let status = match effect {
+        Ok(_) => 200,
+        Err(Unconfirmed::Silent(_)) => 202,
+        Err(Unconfirmed::Unknown { .. }) => 503,
+    };
+    ConsoleAnswer::page(status, &view)
+}
+
+/// The words for what is not known of an addition. The password is shown, since it can't be read again.
+const fn doubt(unconfirmed: &Unconfirmed) -> &'static str {
+    match unconfirmed {
+        Unconfirmed::Silent(_) => {
+            "The credential is added, but not yet confirmed on every node. Until then, a node may still refuse it."
+        }
+        Unconfirmed::Unknown { .. } => {
+            "The connection to the database was lost, so it is unknown if the credential was added. If it is in the list, this is its \
+             password. If not, add it again."
+        }
+    }
 }

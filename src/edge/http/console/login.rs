@@ -4,7 +4,7 @@ use super::answer::{ConsoleAnswer, CookieChange};
 use super::return_address;
 use super::route::ConsoleRoute;
 use super::services::Console;
-use crate::domain::{Denial, Entry, Presented, RequestId};
+use crate::domain::{Denial, Entry, Presented, RequestId, SessionCookie};
 use crate::edge::http::pages::views::{LoginNotice, LoginProblem, LoginView, Site};
 use crate::service::access::{Granted, Peer};
 use crate::service::sessions::{BeginOutcome, SessionTerms};
@@ -30,6 +30,8 @@ pub struct LoginPage<'a> {
     pub encrypted: Option<String>,
     /// The times of a session.
     pub terms: SessionTerms,
+    /// The cookie that came with the request, of a session that may have ended.
+    pub cookie: Option<&'a SessionCookie>,
     /// The client.
     pub peer: Peer<'a>,
     /// The browser, as it names itself.
@@ -45,7 +47,7 @@ pub struct LoginContent {
     pub username: String,
     /// The address to which the login leads.
     pub next: String,
-    /// The values of a form to fill in again there.
+    /// The values of a form to fill in again there, as [`return_address::sealed`] signs them.
     pub resume: String,
     /// The reason for which the login was refused.
     pub problem: Option<LoginProblem>,
@@ -91,9 +93,11 @@ impl LoginPage<'_> {
         ConsoleAnswer::page(status, &view)
     }
 
-    /// Shows the form again that another site has sent, or a page that was opened before a restart of the browser. Nothing was checked.
+    /// Shows the form again that another site has sent, or a page that was opened before a restart of the browser. Nothing was checked, and
+    /// the login leads to the first page: another site chooses neither a page nor what is filled in there.
     pub fn stale(&self, form: &PageForm) -> ConsoleAnswer {
-        self.page(403, content_of(form, LoginProblem::Stale))
+        let (next, resume) = (String::new(), String::new());
+        self.page(403, LoginContent { next, resume, ..content_of(form, LoginProblem::Stale) })
     }
 
     /// Logs in with a form that was sent. Returns the principal as well, if there is one now.
@@ -112,7 +116,8 @@ impl LoginPage<'_> {
         let outcome = sessions.begin(presented, None, Entry::Console, self.peer, browser, terms).await;
         let (status, retry_after, problem) = match outcome {
             BeginOutcome::Begun { cookie, granted } => {
-                let next = return_address::after_login(text("next"), text("resume"), &cookie.form_token());
+                let resume = return_address::unsealed(text("resume"), self.cookie);
+                let next = return_address::after_login(text("next"), &resume, &cookie.form_token());
                 let next = super::list_address::encoded(&next);
                 let address = format!("{}?{STARTED}&next={next}", ConsoleRoute::Login.path());
                 let answer = ConsoleAnswer::see_other(address).with_cookie(CookieChange::Set(cookie));

@@ -29,6 +29,7 @@ mod notice;
 mod own_page;
 mod page_request;
 mod problem;
+mod removal_counts;
 mod return_address;
 mod route;
 pub mod services;

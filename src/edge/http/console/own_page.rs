@@ -7,7 +7,7 @@ use super::notice;
 use super::page_request::{PageRequest, PageResult, errors};
 use super::route::ConsoleRoute;
 use crate::domain::{Entry, NewPassword, Permission, Permissions, Presented, PrincipalKind};
-use crate::edge::http::pages::views::{OwnView, PermissionPill, ResultBanner, Section, effect_words};
+use crate::edge::http::pages::views::{OwnView, PermissionPill, ResultBanner, Section};
 use crate::service::sessions::BeginOutcome;
 use crate::service::{Effect, ManagementError};
 
@@ -54,7 +54,7 @@ async fn log_in_again(request: &PageRequest<'_>, password: &str, effect: &Effect
         return ConsoleAnswer::see_other(login).with_cookie(CookieChange::Remove);
     };
     let text = "Changed your password. All your other sessions have ended.".to_owned();
-    let banner = ResultBanner { text, effect: effect_words(effect.nodes, effect.took), is_done: true };
+    let banner = ResultBanner { text, effect: request.effect_words(effect), is_done: true };
     let page = ConsoleRoute::Own.path();
     let address = notice::address(&page, &cookie.form_token(), &banner, request.now);
     ConsoleAnswer::see_other(address).with_cookie(CookieChange::Set(cookie))

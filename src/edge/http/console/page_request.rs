@@ -114,8 +114,13 @@ impl<'a> PageRequest<'a> {
 
     /// Leads to a page that says what was done, and how long it took until it was in effect.
     pub fn done(&self, page: ConsoleRoute, text: String, effect: &Effect) -> ConsoleAnswer {
-        let effect = effect_words(effect.nodes, effect.took);
+        let effect = self.effect_words(effect);
         self.leading_to(page, &ResultBanner { text, effect, is_done: true })
+    }
+
+    /// Returns the words for the effect of a change.
+    pub fn effect_words(&self, effect: &Effect) -> String {
+        effect_words(effect.nodes, self.console.has_other_nodes, effect.took)
     }
 
     /// Leads to a page with that result.

@@ -20,6 +20,8 @@ pub struct ProblemPage<'a> {
     pub route: Option<ConsoleRoute>,
     /// The username that is logged in; empty if none is known.
     pub username: &'a str,
+    /// True if a form was sent.
+    pub is_sent: bool,
     /// The request ID.
     pub request_id: &'a RequestId,
 }
@@ -34,7 +36,11 @@ impl ProblemPage<'_> {
             PageRefusal::OtherSite => page(&ProblemView::not_accepted(site, &back, id)),
             PageRefusal::NotHolder => page(&ProblemView::for_holders(site, self.username, id)),
             PageRefusal::Service(ManagementError::NotAllowed(AccountError::NoSuchCredential)) => {
-                page(&ProblemView::not_found(site, &ConsoleRoute::Credentials.path(), id))
+                let list = ConsoleRoute::Credentials.path();
+                page(&match self.is_sent {
+                    true => ProblemView::removed(site, &list, id),
+                    false => ProblemView::not_found(site, &list, id),
+                })
             }
             PageRefusal::Service(error) => {
                 let fault = FormFault::from(error);

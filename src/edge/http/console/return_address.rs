@@ -3,6 +3,7 @@
 use super::page_request::RESUMED;
 use super::route::ConsoleRoute;
 use super::signed_text::{self, SignedPurpose};
+use crate::domain::SessionCookie;
 use crate::wire::PageForm;
 
 /// The longest address, in bytes.
@@ -15,7 +16,7 @@ const LONGEST_SELECTION: usize = 4096;
 const LONGEST_RESUMED: usize = 3072;
 
 /// The fields of forms that may be filled in again after a login. No password is among them.
-const RESUMABLE: [&str; 7] = ["username", "note", "email", "api", "web", "how", "password_change"];
+const RESUMABLE: [&str; 8] = ["version", "username", "note", "email", "api", "web", "how", "password_change"];
 
 /// Returns the address of a page of the console, if `text` is one: a path that exactly a page has, and its query.
 pub fn parse(text: &str) -> Option<(ConsoleRoute, String)> {
@@ -45,6 +46,22 @@ pub fn of_form(route: ConsoleRoute, form: &PageForm) -> (String, String) {
         }
         page => (page.path(), form_urlencoded(form, &RESUMABLE, LONGEST_RESUMED)),
     }
+}
+
+/// Signs the values of a form for the login page that is shown in the place of its answer. The browser still has the cookie of the
+/// session that has ended, and nobody else knows it: so only the console can have a form filled in.
+pub fn sealed(resume: &str, ended: &SessionCookie) -> String {
+    match resume.is_empty() {
+        true => String::new(),
+        false => signed_text::sign(&ended.form_token(), SignedPurpose::FormOfLogin, resume.as_bytes()),
+    }
+}
+
+/// Returns the values of a form that were signed by [`sealed`] for the same cookie; empty if they were not.
+pub fn unsealed(sealed: &str, ended: Option<&SessionCookie>) -> String {
+    let opened =
+        ended.and_then(|ended| signed_text::open(&ended.form_token(), SignedPurpose::FormOfLogin, sealed));
+    opened.and_then(|resume| String::from_utf8(resume).ok()).unwrap_or_default()
 }
 
 /// Returns the address that leads from a login to a page, where the values of a form are filled in again.

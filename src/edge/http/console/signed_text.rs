@@ -18,6 +18,8 @@ pub enum SignedPurpose {
     Notice,
     /// The values of a form that was sent after its session had ended.
     ResumedForm,
+    /// The same values on their way through the login page.
+    FormOfLogin,
 }
 
 impl SignedPurpose {
@@ -25,6 +27,7 @@ impl SignedPurpose {
         match self {
             SignedPurpose::Notice => 1,
             SignedPurpose::ResumedForm => 2,
+            SignedPurpose::FormOfLogin => 3,
         }
     }
 }

@@ -52,4 +52,8 @@ pub enum Outcome {
     Changed,
     /// A login or a request was denied.
     Denied,
+    /// A change was refused. Nothing has changed.
+    Refused,
+    /// It is not known if a change was made, or if it is in effect.
+    NotConfirmed,
 }

@@ -85,6 +85,8 @@ pub enum EmptyList {
     NoneYet,
     /// None matches search and filter.
     NoMatch,
+    /// None matches among the 2,000 that were looked through, and there are more.
+    NoneSoFar,
     /// The page is past the end, since credentials were removed.
     PastTheEnd,
 }

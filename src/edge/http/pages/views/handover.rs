@@ -13,8 +13,8 @@ pub struct HandoverView<'a> {
     pub frame: ConsoleFrame<'a>,
     /// The reason for which there is a password.
     pub kind: Handover,
-    /// The ID in addresses.
-    pub id: String,
+    /// The ID in addresses; `None` if it is not known.
+    pub id: Option<String>,
     /// The username.
     pub name: String,
     /// The password.
@@ -27,6 +27,8 @@ pub struct HandoverView<'a> {
     pub snippets: Vec<Snippet>,
     /// The words of [`effect_words`](super::effect_words).
     pub effect: String,
+    /// The reason for which it is not known that the password is valid everywhere; `None` if it is.
+    pub doubt: Option<&'static str>,
 }
 
 /// The reason for which a password is handed over.

@@ -165,6 +165,13 @@ impl<'a> ProblemView<'a> {
             .linking(home, "To the start page")
     }
 
+    /// A credential that is gone, when it was to be changed or removed. Every node knows so by now.
+    pub fn removed(site: &'a Site, list: &str, request_id: &str) -> ProblemView<'a> {
+        ProblemView::new(site, 404, "Page not found", request_id)
+            .saying("This credential is removed, and refused on every node.")
+            .linking(list, "To the credentials")
+    }
+
     /// Returns the page for a method that the address does not have.
     pub fn wrong_method(site: &'a Site, home: &str, request_id: &str) -> ProblemView<'a> {
         ProblemView::new(site, 405, "This address can’t be used like that", request_id)

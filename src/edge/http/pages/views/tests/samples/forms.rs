@@ -42,7 +42,7 @@ fn handover<'a>(site: &'a Site, kind: Handover, texts: Texts) -> HandoverView<'a
     HandoverView {
         frame: frame(site, Section::Credentials),
         kind,
-        id: "11".to_owned(),
+        id: Some("11".to_owned()),
         name: texts.name.to_owned(),
         password: password.to_owned(),
         permissions: vec![pill("email"), pill("api")],
@@ -70,7 +70,8 @@ fn handover<'a>(site: &'a Site, kind: Handover, texts: Texts) -> HandoverView<'a
                 ),
             },
         ],
-        effect: effect_words(3, Duration::from_millis(6)),
+        effect: effect_words(3, true, Duration::from_millis(6)),
+        doubt: None,
     }
 }
 
@@ -169,6 +170,14 @@ pub fn all(site: &Site, texts: Texts) -> Vec<(&'static str, String)> {
         page("add", &add(site)),
         page("add-wrong", &add_wrong),
         page("added", &handover(site, Handover::Added, texts)),
+        page(
+            "added-unconfirmed",
+            &HandoverView {
+                id: None,
+                doubt: Some("The credential is added, but not yet confirmed on every node."),
+                ..handover(site, Handover::Added, texts)
+            },
+        ),
         page("new-password", &handover(site, Handover::NewPassword, texts)),
         page("edit", &edit(site, texts)),
         page("edit-wrong", &edit_wrong),

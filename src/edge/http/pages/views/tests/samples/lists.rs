@@ -57,7 +57,7 @@ pub fn all(site: &Site, texts: Texts) -> Vec<(&'static str, String)> {
     let mut usual = list(site, rows(texts), "", EmptyList::NoneYet);
     usual.frame.result = Some(ResultBanner {
         text: format!("Removed {}.", texts.name),
-        effect: effect_words(3, Duration::from_millis(4)),
+        effect: effect_words(3, true, Duration::from_millis(4)),
         is_done: true,
     });
     let mut refused = list(site, rows(texts).split_off(5), "ci", EmptyList::NoneYet);
@@ -71,6 +71,10 @@ pub fn all(site: &Site, texts: Texts) -> Vec<(&'static str, String)> {
         page("credentials-filtered", &refused),
         page("credentials-empty", &list(site, Vec::new(), "", EmptyList::NoneYet)),
         page("credentials-no-match", &list(site, Vec::new(), texts.name, EmptyList::NoMatch)),
+        page("credentials-none-so-far", &{
+            let next = Some("/credentials?at=gt%3Ax".to_owned());
+            CredentialsView { next, ..list(site, Vec::new(), texts.name, EmptyList::NoneSoFar) }
+        }),
         page("credentials-past-end", &list(site, Vec::new(), "", EmptyList::PastTheEnd)),
         page("activity", &activity(site, texts)),
         page("activity-empty", &ActivityView { rows: Vec::new(), ..activity(site, texts) }),
@@ -92,7 +96,7 @@ fn activity<'a>(site: &'a Site, texts: Texts) -> ActivityView<'a> {
             source: if entry == "command line" { String::new() } else { "198.51.100.23".to_owned() },
             count,
         };
-    use Outcome::{Changed, Denied};
+    use Outcome::{Changed, Denied, NotConfirmed, Refused};
     let filter = |text: &str, is_current| ListLink {
         text: text.to_owned(),
         address: "/activity".to_owned(),
@@ -115,6 +119,16 @@ fn activity<'a>(site: &'a Site, texts: Texts) -> ActivityView<'a> {
             event(47, Denied, "The permission “web” is missing", "webshop", texts.note, "dashboard", 2),
             event(190, Changed, "Password changed", "joe@acme.example", "", "command line", 1),
             event(1_900, Denied, "Throttled", "nagios", "Too many failures from this address", "API", 58),
+            event(
+                2_000,
+                Refused,
+                "Request to change a credential",
+                texts.name,
+                "the account is suspended",
+                "API",
+                1,
+            ),
+            event(2_100, NotConfirmed, "Request to remove a credential", texts.name, "", "console", 1),
             event(2_900, Changed, "Credential removed", "fax-gateway", "", "console", 1),
         ],
         filters: vec![filter("All", true), filter("Changes", false), filter("Denials", false)],
