@@ -16,7 +16,7 @@ use crate::config::{ConfigError, ConfigErrors, CredentialFile, ListedCredential}
 use crate::domain::{
     AccountId, CredentialDetails, NewPassword, Note, PermissionEdit, Principal, PrincipalKind, Username,
 };
-use crate::server::read_config;
+use crate::server::{complain, read_config};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{CredentialPageQuery, Origin};
 
@@ -108,8 +108,19 @@ impl ApplyOptions {
             }
             false => Applying { services, operator: &operator, json: self.json }.run(plan, &mut report).await,
         };
-        if self.json {
-            unless_broken(report.write_json(io::stdout().lock(), applied.is_ok()))?;
+        if !self.json {
+            return applied;
+        }
+        let written = report.write_json(io::stdout().lock(), applied.is_ok());
+        match report.generated() {
+            None => unless_broken(written)?,
+            // Told nowhere else, so a reader that went away is an error, too.
+            Some(names) => {
+                if let Err(error) = written {
+                    applied.err().iter().for_each(|error| complain(&error.to_string()));
+                    return Err(CommandError::PasswordNotTold(names, error));
+                }
+            }
         }
         applied
     }

@@ -59,6 +59,13 @@ impl ApplyReport {
         self.removed = plan.removals.iter().map(|removal| removal.name.clone()).collect();
     }
 
+    /// The names of those that have a generated password, if there are any.
+    pub fn generated(&self) -> Option<String> {
+        let names = self.added.iter().filter(|(_, password)| password.is_some());
+        let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
     /// Writes the report as a JSON object. `is_complete` is false if a change failed, and those after it were not tried.
     ///
     /// # Errors

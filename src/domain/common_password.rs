@@ -10,7 +10,8 @@ use zxcvbn::zxcvbn;
 /// Passwords that take fewer guesses are refused: more than the list has, and each of the first half of it with a capital or a digit.
 const FEW_GUESSES: u64 = 100_000;
 
-/// The number of characters that are looked at, as many as the longest entry of the list has: the work grows faster than their number.
+/// The number of characters that are looked at at once, as many as the longest entry of the list has: the work grows faster than their
+/// number.
 const LOOKED_AT: usize = 20;
 
 /// Characters other than letters and digits that may stand for letters.
@@ -19,11 +20,16 @@ const SYMBOLS: &[char] = &['@', '(', '{', '[', '<', '!', '|', '$', '+', '%'];
 /// The most of these that are tried. The work doubles with each, and no common password has so many.
 const MOST_SYMBOLS: usize = 3;
 
-/// Returns true for a password that is found within few guesses. The work is bounded.
+/// Returns true for a password that is found within few guesses. A long one is, if each part of 20 characters is. The work is bounded.
 pub fn is_common(password: &str) -> bool {
-    let begin: Zeroizing<String> = Zeroizing::new(password.chars().take(LOOKED_AT).collect());
-    let symbols = SYMBOLS.iter().filter(|symbol| begin.contains(**symbol)).count();
-    symbols <= MOST_SYMBOLS && zxcvbn(&begin, &[]).guesses() < FEW_GUESSES
+    let characters: Zeroizing<Vec<char>> = Zeroizing::new(password.chars().collect());
+    characters.chunks(LOOKED_AT).all(is_common_part)
+}
+
+fn is_common_part(part: &[char]) -> bool {
+    let part: Zeroizing<String> = Zeroizing::new(part.iter().collect());
+    let symbols = SYMBOLS.iter().filter(|symbol| part.contains(**symbol)).count();
+    symbols <= MOST_SYMBOLS && zxcvbn(&part, &[]).guesses() < FEW_GUESSES
 }
 
 #[cfg(test)]
@@ -69,11 +75,17 @@ mod tests {
     }
 
     #[test]
-    fn a_long_password_is_judged_by_its_beginning() {
+    fn a_long_password_is_judged_by_all_of_its_parts() {
         let other = "correct horse battery staple and more of them";
         let long = format!("{other}{}", "a".repeat(128 - other.len()));
         assert!(!is_common(&long));
         assert!(is_common(&"a".repeat(128)));
+        // Random after a beginning that is not, and the other way round.
+        for long in
+            [format!("{}hQ7wzR2mVx9KpT4b", "a".repeat(20)), format!("hQ7wzR2mVx9KpT4bLc8n{}", "a".repeat(20))]
+        {
+            assert!(!is_common(&long), "{long}");
+        }
         // Each of these could stand for a letter.
         assert!(!is_common(&"(4@{[<36!1|l7$50+%2z".repeat(6)));
     }

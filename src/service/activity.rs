@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::audit::{AuditAction, AuditOutcome, Origin, RequestedChange};
 use crate::domain::{AccountId, Entry, LONGEST_NAME, LONGEST_TEXT, shown};
 
-/// Changes of an account that are kept, and as many denials: neither push the others out.
+/// Changes of an account that are kept, as many denials, and as many events of logins: none push the others out.
 const KEPT: usize = 50;
 /// Accounts of which any are kept. With more of them, those go that had none for the longest.
 const ACCOUNTS: usize = 1_000;
@@ -37,6 +37,8 @@ struct AccountActivity {
     /// The newest ones first.
     changes: VecDeque<ActivityItem>,
     denials: VecDeque<ActivityItem>,
+    /// Sessions, and passwords that credentials have changed themselves: each credential can cause any number of them.
+    logins: VecDeque<ActivityItem>,
     /// The number of its last event.
     last: u64,
 }
@@ -48,7 +50,7 @@ pub struct ActivityItem {
     pub at: i64,
     /// The time of the oldest one.
     pub first_at: i64,
-    /// The number of denials that differ in nothing but time.
+    /// The number of denials, refusals or events of a login that differ in nothing but time.
     pub count: u64,
     /// The username that was changed, or presented; empty for all of the account.
     pub name: String,
@@ -106,14 +108,15 @@ impl Activity {
         }
         let books = self.0.lock();
         let Some(found) = books.accounts.get(&account) else { return Vec::new() };
-        let mut items: Vec<ActivityItem> = found.changes.iter().chain(&found.denials).cloned().collect();
+        let items = found.changes.iter().chain(&found.denials).chain(&found.logins);
+        let mut items: Vec<ActivityItem> = items.cloned().collect();
         drop(books);
         items.sort_by_key(|item| std::cmp::Reverse(item.at));
         items.truncate(limit);
         items
     }
 
-    /// Notes a change. Only asking for credentials is none.
+    /// Notes a change. Only asking for credentials is none. Refusals and events of logins that differ in nothing but time are one item.
     pub(super) fn changed(&self, asked: &RequestedChange, outcome: AuditOutcome<'_>) {
         let (Some(account), true) = (asked.account, asked.action != AuditAction::CredentialGet) else {
             return;
@@ -128,11 +131,18 @@ impl Activity {
             AuditOutcome::Refused(reason) => ActivityOutcome::Refused(text(&reason.to_string())),
             AuditOutcome::Failed(_) => ActivityOutcome::Failed,
         };
+        let is_done = outcome == ActivityOutcome::Done;
         let (actor, change) = (text(&asked.actor), text(&asked.change));
         let event = ActivityEvent::Change { action: asked.action, actor, change, outcome };
         let (name, now) = (shown(asked.subject.as_bytes(), LONGEST_NAME), now());
         let item = ActivityItem { at: now, first_at: now, count: 1, name, entry, source, event };
-        push(&mut self.0.lock().of(account).changes, item);
+        let mut books = self.0.lock();
+        let account = books.of(account);
+        match is_of_login(asked) {
+            true => push_merged(&mut account.logins, item),
+            false if is_done => push(&mut account.changes, item),
+            false => push_merged(&mut account.changes, item),
+        }
     }
 
     /// Notes a denial, together with those that differ from it in nothing but time.
@@ -189,6 +199,33 @@ impl ActivityDenial<'_> {
             event: ActivityEvent::Denial(self.reason.to_owned()),
         }
     }
+}
+
+/// Returns true for what a credential can cause by its own login.
+fn is_of_login(asked: &RequestedChange) -> bool {
+    match asked.action {
+        AuditAction::SessionBegin | AuditAction::SessionEnd | AuditAction::SessionConfirm => true,
+        AuditAction::CredentialEdit => asked.actor.eq_ignore_ascii_case(&asked.subject),
+        _ => false,
+    }
+}
+
+/// Adds an item, together with one that differs from it in nothing but time.
+fn push_merged(items: &mut VecDeque<ActivityItem>, item: ActivityItem) {
+    let is_like = |known: &ActivityItem| {
+        known.event == item.event
+            && known.name == item.name
+            && (known.entry, known.source) == (item.entry, item.source)
+    };
+    let place = items.iter().position(is_like);
+    let item = match place.and_then(|place| items.remove(place)) {
+        Some(known) => {
+            let (at, count) = (item.at.max(known.at), known.count.saturating_add(1));
+            ActivityItem { at, count, first_at: known.first_at, ..item }
+        }
+        None => item,
+    };
+    push(items, item);
 }
 
 fn push(items: &mut VecDeque<ActivityItem>, item: ActivityItem) {
@@ -248,6 +285,36 @@ mod tests {
         let is_change = |item: &&ActivityItem| matches!(item.event, ActivityEvent::Change { .. });
         assert_eq!(items.iter().filter(is_change).count(), 1);
         assert_eq!(activity.newest(AccountId(1), 3).len(), 3);
+    }
+
+    #[test]
+    fn sessions_own_passwords_and_refusals_leave_the_changes() {
+        let activity = Activity::default();
+        activity.changed(&change(Some(1), AuditAction::CredentialRemove, "cred"), AuditOutcome::Done);
+        let by_itself = |action: AuditAction, change_of: String| RequestedChange {
+            actor: "cred".to_owned(),
+            change: change_of,
+            ..change(Some(1), action, "cred")
+        };
+        for n in 0..1_000 {
+            let begin = by_itself(AuditAction::SessionBegin, String::new());
+            activity.changed(&begin, AuditOutcome::Done);
+            let end = by_itself(AuditAction::SessionEnd, format!("session={n}"));
+            activity.changed(&end, AuditOutcome::Done);
+            let edit = by_itself(AuditAction::CredentialEdit, "password".to_owned());
+            activity.changed(&edit, AuditOutcome::Done);
+            let edit = change(Some(1), AuditAction::CredentialEdit, "cred");
+            activity.changed(&edit, AuditOutcome::Refused(&"no"));
+        }
+        let items = activity.newest(AccountId(1), usize::MAX);
+        let of = |wanted: AuditAction| -> Vec<u64> {
+            let is_wanted = |item: &&ActivityItem| matches!(&item.event, ActivityEvent::Change { action, .. } if *action == wanted);
+            items.iter().filter(is_wanted).map(|item| item.count).collect()
+        };
+        assert_eq!(of(AuditAction::CredentialRemove), [1]);
+        assert_eq!(of(AuditAction::SessionBegin), [1_000]);
+        assert_eq!(of(AuditAction::CredentialEdit), [1_000, 1_000], "refused, and its own");
+        assert_eq!(of(AuditAction::SessionEnd).len(), KEPT - 2);
     }
 
     #[test]

@@ -62,7 +62,8 @@ impl AuditAction {
         AuditAction::SessionConfirm,
     ];
 
-    /// Returns true for an action that a gateway does itself. Those on accounts belong to the command line, a process without metrics.
+    /// Returns true for an action that a gateway does itself. Most of those on accounts belong to the command line, a process without
+    /// metrics.
     pub const fn is_counted(self) -> bool {
         !self.entries().is_empty()
     }
@@ -75,9 +76,9 @@ impl AuditAction {
             | AuditAction::CredentialEdit
             | AuditAction::CredentialRemove => &[Entry::Api, Entry::Console],
             AuditAction::SessionBegin | AuditAction::SessionEnd => &[Entry::Web, Entry::Console],
-            AuditAction::SessionConfirm => &[Entry::Console],
+            // A holder's own; the operator's belong to the command line.
+            AuditAction::AccountPassword | AuditAction::SessionConfirm => &[Entry::Console],
             AuditAction::AccountAdd
-            | AuditAction::AccountPassword
             | AuditAction::AccountRights
             | AuditAction::AccountSuspend
             | AuditAction::AccountResume

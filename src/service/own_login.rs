@@ -3,12 +3,9 @@
 use super::audit::{AuditAction, Origin, RequestedChange};
 use super::credentials::Credentials;
 use super::{Effect, Granted, ManagementError};
-use crate::domain::{
-    AccountError, ChangeCondition, CredentialDetails, CredentialId, NewPassword, PermissionEdit, PrincipalId,
-    PrincipalKind,
-};
+use crate::domain::{AccountError, CredentialDetails, CredentialId, NewPassword, PrincipalId, PrincipalKind};
 use crate::state::hashing::HashShare;
-use crate::state::store::{Authority, CredentialEdit, Written};
+use crate::state::store::OwnLogin;
 
 impl Credentials {
     /// Returns the credential that is logged in.
@@ -38,6 +35,7 @@ impl Credentials {
     /// old password.
     ///
     /// # Errors
+    /// [`AccountError::LoginChanged`] if the session has ended meanwhile, for example by a new password that somebody else has set.
     /// [`ManagementError`]; nothing has changed, unless it says otherwise.
     pub async fn change_own_password(
         &self,
@@ -45,10 +43,10 @@ impl Credentials {
         password: &[u8],
         origin: Origin,
     ) -> Result<Effect, ManagementError> {
-        let id = own_id(granted);
+        let is_credential = own_id(granted).is_some();
         let name = granted.name().to_string();
         let asked = RequestedChange {
-            action: if id.is_some() { AuditAction::CredentialEdit } else { AuditAction::AccountPassword },
+            action: if is_credential { AuditAction::CredentialEdit } else { AuditAction::AccountPassword },
             actor: name.clone(),
             subject: name,
             change: "password".to_owned(),
@@ -59,23 +57,13 @@ impl Credentials {
             Ok(password) => password,
             Err(error) => return self.mutations.note(&asked, Err(error.into())),
         };
-        let (mutations, account, name) = (self.mutations.clone(), granted.account(), *granted.canonical());
+        let (mutations, account) = (self.mutations.clone(), granted.account());
+        let session = granted.session().map(|session| session.id);
+        let login = OwnLogin { principal: granted.row().clone(), session };
         let work = async move {
             let hash = mutations.hash(&password, HashShare::Account(account)).await?;
             let _turn = mutations.turn(account).await?;
-            let store = &mutations.store;
-            let Some(id) = id else {
-                return Ok(store.set_password(&name, &hash).await?);
-            };
-            let edit = CredentialEdit {
-                hash: Some(hash),
-                permissions: PermissionEdit::default(),
-                note: None,
-                condition: ChangeCondition { id: Some(id), version: None },
-            };
-            let Written { change, .. } =
-                store.edit_credential(account, Authority::Holder, &name, &edit).await?;
-            Ok(Written { value: (), change })
+            Ok(mutations.store.change_own_password(&login, &hash).await?)
         };
         let ((), effect) = self.mutations.run(asked, *granted.canonical(), work).await?;
         Ok(effect)

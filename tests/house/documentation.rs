@@ -70,7 +70,7 @@ fn files_that_are_named_exist() {
         for line in prose(&read(&page)) {
             for name in line.split('`').skip(1).step_by(2) {
                 let exists = match (is_path(name), file_of_module(name)) {
-                    (true, _) => root().join(name).exists(),
+                    (true, _) => root().join(name).exists() || root().join("src").join(name).exists(),
                     (false, Some(file)) => ["{}.rs", "{}/mod.rs"]
                         .iter()
                         .any(|form| root().join(form.replace("{}", &file)).exists()),
@@ -323,10 +323,11 @@ fn file_of_module(name: &str) -> Option<String> {
     all.then(|| format!("src/{}", name.replace("::", "/")))
 }
 
-/// Returns true for the path of a file or folder of the project, without wildcards and parameters.
+/// Returns true for the path of a file or folder of the project, from its root or from `src`, without wildcards and parameters.
 fn is_path(name: &str) -> bool {
     let folders = ["src/", "tests/", "benches/", "fuzz/", "config/", "docs/", ".ci/", ".github/"];
-    folders.iter().any(|folder| name.starts_with(folder))
+    let layers = ["domain/", "wire/", "state/", "service/", "edge/", "server/", "cli/"];
+    folders.iter().chain(&layers).any(|folder| name.starts_with(folder))
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
 }
 

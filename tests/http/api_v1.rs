@@ -334,6 +334,28 @@ fn requests_that_are_refused_and_all_their_faults() {
 }
 
 #[test]
+fn operations_without_parameters_refuse_all() {
+    let (gateway, _backend) = start("");
+    let (path, _) = added(&gateway, "joe-1");
+    for (method, target) in [
+        ("POST", CREDENTIALS),
+        ("GET", &path),
+        ("PATCH", &path),
+        ("DELETE", &path),
+        ("GET", "/api/v1/openapi.json"),
+    ] {
+        let body = if method == "GET" { "" } else { "{}" };
+        let response = with_body(method, &format!("{target}?dry_run=1&x"), body).send(console(&gateway));
+        assert_eq!(places(&problem(&response, 400, "invalid-parameters")), ["dry_run", "x"], "{method}");
+    }
+    assert_eq!(
+        get(&format!("{path}?")).basic(HOLDER).send(console(&gateway)).status,
+        200,
+        "it is there, still"
+    );
+}
+
+#[test]
 fn a_body_that_does_not_arrive_is_a_problem() {
     let console_of = "[console]\nlisten = [\"127.0.0.1:0\"]\nbody_timeout = \"100ms\"\n";
     let gateway = Gateway::start(console_of);

@@ -281,6 +281,45 @@ async fn a_login_does_not_outlive_its_password() {
     assert_eq!(begin(&granted).await, Err(AccountError::NoSuchAccount.into()));
 }
 
+// Somebody else sets a password while the own one is changed: the answered change stays.
+#[tokio::test]
+async fn an_own_password_changes_only_while_its_session_lives() {
+    const OWN: &[u8] = b"one of its own 3";
+    let p = place().await;
+    let change = async |granted: &Granted| {
+        p.credentials.change_own_password(granted, OWN, by_network()).await.map(drop)
+    };
+    let changed = || Err(AccountError::LoginChanged.into());
+    let (holder, seer) = (p.login("holder", Entry::Console).await.1, p.login("seer", Entry::Console).await.1);
+    p.accounts.set_password("holder", OTHER).await.unwrap();
+    p.edit_password("seer", OTHER).await;
+    assert_eq!((change(&holder).await, change(&seer).await), (changed(), changed()));
+    for name in ["holder", "seer"] {
+        let denied = p.begin(name, OWN, Entry::Console).await;
+        assert!(matches!(denied, BeginOutcome::Denied(Denial::Wrong)), "{name}: {denied:?}");
+        assert!(matches!(p.begin(name, OTHER, Entry::Console).await, BeginOutcome::Begun { .. }), "{name}");
+    }
+    // A suspension, and a logout.
+    p.accounts.set_password("holder", PASSWORD).await.unwrap();
+    p.edit_password("seer", PASSWORD).await;
+    let (holder, seer) = (p.login("holder", Entry::Console).await.1, p.login("seer", Entry::Console).await.1);
+    p.accounts.suspend("holder").await.unwrap();
+    assert_eq!(change(&holder).await, Err(AccountError::Suspended.into()));
+    p.accounts.resume("holder").await.unwrap();
+    assert_eq!((change(&holder).await, change(&seer).await), (changed(), changed()));
+    let (holder, seer) = (p.login("holder", Entry::Console).await.1, p.login("seer", Entry::Console).await.1);
+    p.sessions.end(&seer, by_network()).await.unwrap();
+    assert_eq!(change(&seer).await, changed());
+    let seer = p.login("seer", Entry::Console).await.1;
+    assert_eq!((change(&holder).await, change(&seer).await), (Ok(()), Ok(())));
+    assert_eq!((change(&holder).await, change(&seer).await), (changed(), changed()), "its session has ended");
+    for name in ["holder", "seer"] {
+        assert!(matches!(p.begin(name, OWN, Entry::Console).await, BeginOutcome::Begun { .. }), "{name}");
+    }
+    assert_eq!(p.mutations("account.passwd", "done"), 3, "two by the operator");
+    assert_eq!(p.mutations("account.passwd", "refused"), 4);
+}
+
 // Whatever the order of the commits: a session that a login has begun is gone when the new password is answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_beside_a_new_password_leaves_no_session() {

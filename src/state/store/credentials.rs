@@ -233,7 +233,7 @@ async fn check(
     if holds { Ok(()) } else { Err(AccountError::ConditionFailed.into()) }
 }
 
-async fn write_edit(
+pub(super) async fn write_edit(
     mutation: &mut Mutation,
     account: AccountId,
     name: &Canonical,

@@ -1,6 +1,7 @@
 //! `gatepost credential apply`: an account made equal to a file, and everything that is refused before anything changes.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -160,14 +161,33 @@ fn all_errors_are_told_at_once_and_nothing_changes() {
 fn a_generated_password_that_nobody_reads_is_an_error() {
     let p = place();
     let file = write(&p, "account = \"acme\"\n[[credential]]\nname = \"joe-1\"\npermissions = []\n");
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gatepost"))
-        .args(["credential", "apply", &file, "--config"])
-        .arg(p.0.path().join("gatepost.toml"))
-        .stdout(fs::File::options().write(true).open("/dev/full").unwrap())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("its password could not be printed"));
+    let applied = |file: &str, more: &[&str], out: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+        command.args(["credential", "apply", file, "--config"]).arg(p.0.path().join("gatepost.toml"));
+        let output = command.args(more).stdout(out).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let full = || Stdio::from(fs::File::options().write(true).open("/dev/full").unwrap());
+    // A pipe whose reader went away.
+    let broken = || Stdio::from(std::io::pipe().unwrap().1);
+    let (code, told) = applied(&file, &[], full());
+    assert!(
+        code == Some(1) && told.contains("credential joe-1 was added, and its password could not be"),
+        "{told}"
+    );
+    let mut names = vec!["joe-1".to_owned()];
+    for (name, out) in [("joe-2", full()), ("joe-3", broken())] {
+        names.push(name.to_owned());
+        let listed = |name: &String| format!("[[credential]]\nname = \"{name}\"\npermissions = []\n");
+        let text: String = names.iter().map(listed).collect();
+        let file = write(&p, &format!("account = \"acme\"\n{text}"));
+        let (code, told) = applied(&file, &["--json"], out);
+        let expected = format!("credential {name} was added, and its password could not be printed");
+        assert!(code == Some(1) && told.contains(&expected), "{told}");
+        // Without a generated password, nothing is lost.
+        assert_eq!(applied(&file, &["--json"], broken()), (Some(0), String::new()));
+    }
+    assert_eq!(listed(&p).len(), 3);
 }
 
 /// A running gateway obeys before the command returns.

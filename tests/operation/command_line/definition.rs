@@ -234,7 +234,9 @@ fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is_one() {
             let output = output.unwrap();
             (output.status.code(), String::from_utf8(output.stderr).unwrap())
         };
-        let gone = status(Stdio::from(std::io::pipe().unwrap().1));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let gone = status(Stdio::from(writer));
         assert_eq!(gone, (Some(0), String::new()), "{arguments:?}");
         if arguments != ["help"] {
             let full = status(Stdio::from(fs::File::options().write(true).open("/dev/full").unwrap()));

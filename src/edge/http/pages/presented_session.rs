@@ -8,9 +8,9 @@ use crate::wire::{FieldKind, RequestHead, cookies};
 pub enum PresentedSession {
     /// No cookie of that name.
     Absent,
-    /// One cookie, which has the form of one of Gatepost's.
+    /// A single cookie, which has the form of one of Gatepost's.
     One(SessionCookie),
-    /// One cookie of another form.
+    /// A single cookie of another form.
     Malformed,
     /// Different cookies of one name. A script can put a partitioned cookie beside the one that it can't overwrite, so none of them counts.
     Ambiguous,

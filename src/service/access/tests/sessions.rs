@@ -373,7 +373,6 @@ async fn the_last_use_is_written_once_a_minute_and_survives_a_restart() {
     assert_eq!(house.browser(&begun).ask().await, Outcome::NoSession);
 }
 
-// As it is if the request comes from a page of another origin.
 #[tokio::test]
 async fn a_decision_by_itself_is_no_use() {
     let mut house = house().await;
@@ -382,11 +381,10 @@ async fn a_decision_by_itself_is_no_use() {
     browser.warm().await;
     let memory = browser.memory;
     house.now += 100 * SECOND;
-    let (access, cookie) = (house.access.clone(), &begun.cookie);
+    let (access, cookie, here) = (house.access.clone(), &begun.cookie, HERE.parse::<IpAddr>().unwrap());
     assert!(access.check_session_at(&memory, cookie, Permission::Web, Entry::Web, house.now).is_some());
     for permission in [Permission::Web, Permission::Api] {
-        let (clock, peer) =
-            (DecisionClock::starting_at(house.now), Peer::from(HERE.parse::<IpAddr>().unwrap()));
+        let (clock, peer) = (DecisionClock::starting_at(house.now), here.into());
         let decision = access.authorize_session_by(cookie, Some(permission), Entry::Web, peer, clock).await;
         assert!(!matches!(decision, SessionDecision::NoSession), "{decision:?}");
     }

@@ -58,6 +58,19 @@ impl ListQuery {
         if faults.is_empty() { Ok(read) } else { Err(faults) }
     }
 
+    /// Checks the query of an operation without parameters.
+    ///
+    /// # Errors
+    /// A fault for each parameter.
+    pub fn refuse_any(query: &[u8]) -> Result<(), Faults> {
+        let mut faults = Faults::default();
+        for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+            let name = decoded(pair.split(|byte| *byte == b'=').next().unwrap_or_default());
+            faults.push(place(&String::from_utf8_lossy(&name)), "unknown parameter: none is known here");
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "limit" => self.limit = limit(value).ok_or("must be a whole number from 1 to 200")?,

@@ -82,19 +82,27 @@ impl ApiCall<'_> {
         let is_removal = *session.head().method() == Method::DELETE;
         let accepts = is_removal || accepts_json(session.head().fields().named("Accept"));
         let accepted = || if accepts { Ok(()) } else { Err(ApiRefusal::of(not_acceptable())) };
+        let query = target.query.as_deref().unwrap_or_default();
+        let has_no_parameters = || {
+            ListQuery::refuse_any(query)
+                .map_err(|faults| ApiRefusal::faults(ProblemKind::InvalidParameters, faults))
+        };
         if call.route.operation == ApiOperation::GetOpenApi {
             accepted()?;
+            has_no_parameters()?;
             return Ok(ApiAnswer::json(200, DESCRIPTION_JSON));
         }
         let ApiCall { site, client, plan, request_id, user, .. } = *self;
         let manager = HolderCheck { site, client, plan, request_id, user }.run(session).await?;
         accepted()?;
+        if call.route.operation != ApiOperation::ListCredentials {
+            has_no_parameters()?;
+        }
         let operations = Operations { credentials: self.credentials, manager: &manager };
         match (call.route.operation, call.id) {
             (ApiOperation::ListCredentials, _) => {
-                let query = ListQuery::parse(target.query.as_deref().unwrap_or_default());
-                let query =
-                    query.map_err(|faults| ApiRefusal::faults(ProblemKind::InvalidParameters, faults))?;
+                let query = ListQuery::parse(query)
+                    .map_err(|faults| ApiRefusal::faults(ProblemKind::InvalidParameters, faults))?;
                 operations.list(&query).await
             }
             (ApiOperation::AddCredential, _) => {

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::answer::ApiAnswer;
 use super::preconditions::Preconditions;
-use super::refused::{ApiRefusal, no_such_credential};
+use super::refused::ApiRefusal;
 use super::routes::CREDENTIALS;
 use crate::domain::{AccountError, CredentialDetails, CredentialId, NewPassword, Note, PermissionEdit};
 use crate::service::credentials::{Addition, Edit, Manager};
@@ -52,7 +52,7 @@ impl Operations<'_> {
             permissions: PermissionEdit::exactly(permissions),
             note: note.as_ref().map_or("", Note::as_str),
         };
-        let changed = self.credentials.add(self.manager, addition).await?;
+        let changed = self.credentials.add(self.manager, addition).await.map_err(ApiRefusal::of_addition)?;
         let details = self.credentials.by_name(self.manager, name.as_str()).await.map_err(|error| {
             let detail = "the credential was added, and can't be shown now: find it in the list";
             ApiRefusal { problem: Problem::new(ProblemKind::Unavailable, detail), ..error.into() }
@@ -96,7 +96,10 @@ impl Operations<'_> {
             condition,
         };
         let changed = self.credentials.edit(self.manager, edit).await;
-        let changed = changed.map_err(|error| self.refused(error, condition.version.is_none()))?;
+        let changed = match changed {
+            Ok(changed) => changed,
+            Err(error) => return Err(self.refused(id, error, condition.version.is_none()).await),
+        };
         // Another request may have removed it already.
         let details = self.credentials.by_id_for_change(self.manager, id).await?;
         Ok(shown(&details).with_effect(changed.effect))
@@ -112,17 +115,24 @@ impl Operations<'_> {
         let condition = conditions.check_change(&details)?;
         let name = details.credential.name.as_str();
         let changed = self.credentials.remove_if(self.manager, name, condition).await;
-        let changed = changed.map_err(|error| self.refused(error, condition.version.is_none()))?;
+        let changed = match changed {
+            Ok(changed) => changed,
+            Err(error) => return Err(self.refused(id, error, condition.version.is_none()).await),
+        };
         Ok(ApiAnswer::empty(204).with_effect(changed.effect))
     }
 
-    /// The refusal of a change. Without a version, the condition says only that the name is still that of this credential.
-    fn refused(&self, error: ManagementError, is_unconditional: bool) -> ApiRefusal {
+    /// The refusal of a change. Without a version, the condition says only that the name is still that of this credential, so another one
+    /// has it. A 404 is then true on all nodes, as for one that is not found at all.
+    async fn refused(&self, id: CredentialId, error: ManagementError, is_unconditional: bool) -> ApiRefusal {
         match error {
             ManagementError::NotAllowed(AccountError::ConditionFailed) if is_unconditional => {
-                ApiRefusal { is_audited: true, ..ApiRefusal::of(no_such_credential()) }
+                match self.credentials.by_id_for_change(self.manager, id).await {
+                    Err(error) => error.into(),
+                    Ok(_) => ApiRefusal::of_change(error),
+                }
             }
-            error => error.into(),
+            error => ApiRefusal::of_change(error),
         }
     }
 }

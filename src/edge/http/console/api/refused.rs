@@ -156,7 +156,7 @@ impl From<ManagementError> for ApiRefusal {
                 AccountError::TooManyAtOnce | AccountError::NoSuchSession | AccountError::LoginChanged,
             ) => Problem::new(ProblemKind::InvalidRequest, error.to_string()),
             E::Busy => Problem::new(ProblemKind::Unavailable, "too many requests at once, try again"),
-            E::Store(_) => Problem::new(ProblemKind::Unavailable, "the change was not made, try again"),
+            E::Store(_) => Problem::new(ProblemKind::Unavailable, "the store does not answer, try again"),
             E::Unconfirmed(Unconfirmed::Silent(_)) => Problem::new(
                 ProblemKind::Unconfirmed,
                 "the change is stored, but it is not known to be in effect on all nodes: send it again",
@@ -171,6 +171,37 @@ impl From<ManagementError> for ApiRefusal {
             }
         };
         ApiRefusal { is_audited: true, ..ApiRefusal::of(problem) }
+    }
+}
+
+impl ApiRefusal {
+    /// The refusal of a change. Unlike a read, it may have been made although the store did not answer.
+    pub fn of_change(error: ManagementError) -> ApiRefusal {
+        let is_unknown = matches!(error, ManagementError::Store(_));
+        let refusal = ApiRefusal::from(error);
+        match is_unknown {
+            true => refusal.with_detail("it is unknown if the change was made: send it again"),
+            false => refusal,
+        }
+    }
+
+    /// The refusal of an addition. If it may have been made, its repetition is refused, and a generated password is lost.
+    pub fn of_addition(error: ManagementError) -> ApiRefusal {
+        let detail = match &error {
+            ManagementError::Store(_) | ManagementError::Unconfirmed(Unconfirmed::Unknown { .. }) => {
+                "it is unknown if the credential was added: send it again. If that is a 409, it was: find it in the list, and set a \
+                 password"
+            }
+            ManagementError::Unconfirmed(Unconfirmed::Silent(_)) => {
+                "the credential was added, but it is not known to be in effect on all nodes: find it in the list, and set a password"
+            }
+            _ => return error.into(),
+        };
+        ApiRefusal::from(error).with_detail(detail)
+    }
+
+    fn with_detail(self, detail: &'static str) -> ApiRefusal {
+        ApiRefusal { problem: Problem::new(self.problem.kind, detail), ..self }
     }
 }
 
@@ -200,6 +231,7 @@ fn above_rights(permission: Permission) -> Problem {
 mod tests {
     use super::*;
     use crate::domain::Denial;
+    use crate::state::store::StoreError;
 
     #[test]
     fn unknown_wrong_and_suspended_are_one_problem() {
@@ -217,6 +249,39 @@ mod tests {
         assert_eq!((busy.status(), busy.retry_seconds()), (503, Some(1)));
         assert_eq!(ApiRefusal::from(Unavailable::Store).retry_seconds(), Some(1));
         assert_eq!(ApiRefusal::method("GET, HEAD").retry_seconds(), None);
+    }
+
+    #[test]
+    fn a_failed_change_claims_no_more_than_is_known() {
+        let store = || ManagementError::Store(StoreError::Unavailable("/var/lib".to_owned()));
+        let within = Duration::from_millis(1500);
+        let unknown = || ManagementError::Unconfirmed(Unconfirmed::Unknown { reason: String::new(), within });
+        let silent = || ManagementError::Unconfirmed(Unconfirmed::Silent("process 7".to_owned()));
+        let read = ApiRefusal::from(store());
+        assert_eq!(
+            (read.status(), read.problem.detail.as_ref()),
+            (503, "the store does not answer, try again")
+        );
+        for (refusal, expected) in [
+            (ApiRefusal::of_change(store()), "it is unknown if the change was made"),
+            (ApiRefusal::of_change(unknown()), "it is in effect on all nodes within 2 s"),
+            (ApiRefusal::of_change(silent()), "the change is stored"),
+            (
+                ApiRefusal::of_addition(store()),
+                "unknown if the credential was added: send it again. If that is a 409",
+            ),
+            (ApiRefusal::of_addition(unknown()), "If that is a 409"),
+            (ApiRefusal::of_addition(silent()), "find it in the list, and set a password"),
+        ] {
+            let detail = &refusal.problem.detail;
+            assert!(detail.contains(expected), "{detail}");
+            assert!(refusal.is_audited && refusal.status() == 503 && refusal.retry_seconds() == Some(1));
+            assert!(!detail.contains("/var/lib") && !detail.contains("process"), "{detail}");
+        }
+        assert_eq!(
+            ApiRefusal::of_addition(ManagementError::Busy).problem,
+            ApiRefusal::from(ManagementError::Busy).problem
+        );
     }
 
     #[test]

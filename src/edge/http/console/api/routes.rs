@@ -87,7 +87,12 @@ pub const ROUTES: [ApiRoute; 6] = [
         operation: ApiOperation::RemoveCredential,
         statuses: &[204, 400, 401, 403, 404, 412, 429, 503],
     },
-    ApiRoute { path: DESCRIPTION, method: "GET", operation: ApiOperation::GetOpenApi, statuses: &[200, 406] },
+    ApiRoute {
+        path: DESCRIPTION,
+        method: "GET",
+        operation: ApiOperation::GetOpenApi,
+        statuses: &[200, 400, 406],
+    },
 ];
 
 /// A request with its route.
