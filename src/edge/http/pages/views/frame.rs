@@ -72,7 +72,7 @@ pub enum Section {
 pub struct ResultBanner {
     /// The change in words, such as `Removed acme-billing.`
     pub text: String,
-    /// The words of [`effect_words`](super::effect_words); empty if nothing changed.
+    /// The words of [`effect_words`](super::effect_words()); empty if nothing changed.
     pub effect: String,
     /// False if the change was refused or did nothing, which `text` then says.
     pub is_done: bool,

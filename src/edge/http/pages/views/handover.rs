@@ -25,7 +25,7 @@ pub struct HandoverView<'a> {
     pub servers: Vec<ServerAddress>,
     /// Lines to paste.
     pub snippets: Vec<Snippet>,
-    /// The words of [`effect_words`](super::effect_words).
+    /// The words of [`effect_words`](super::effect_words()).
     pub effect: String,
     /// The reason for which it is not known that the password is valid everywhere; `None` if it is.
     pub doubt: Option<&'static str>,
