@@ -89,7 +89,7 @@ fn a_foreign_account_sees_and_changes_nothing() {
     let page = other.get(&format!("/credentials/remove?id={id}"));
     page.says(200, &["no longer exist"]);
     let page = other.post("/credentials/remove", &[("token", &token), ("id", &id)]);
-    page.says(200, &["no longer exist"]);
+    page.says(200, &["are removed, and refused on every node"]);
     let own = id_of(&mut other, "zoe-ci");
     let page = other.post("/credentials/remove", &[("token", &token), ("id", &id), ("id", &own)]);
     page.says(200, &["Removed zoe-ci."]);
@@ -170,7 +170,7 @@ fn a_form_of_another_site_is_refused() {
         let login = [("username", "acme"), ("password", "holder-passw0rd"), ("next", "/own")];
         let page = holder.post("/login", &login);
         page.says(403, &["Log in"]);
-        assert_eq!((page.hidden("next").as_str(), page.header("set-cookie")), ("/own", None));
+        assert!(!page.html.contains("name=\"next\"") && page.header("set-cookie").is_none());
         assert!(page.html.contains("value=\"acme\"") && !page.html.contains("holder-passw0rd"));
         for path in ["/credentials/add", "/logout", "/sessions/end-others", "/credentials/remove"] {
             let page = holder.post(path, &[("token", &token), ("username", "evil-one"), ("api", "1")]);

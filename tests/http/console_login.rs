@@ -256,7 +256,8 @@ fn over_tls_the_cookie_is_for_this_host_alone() {
         .header("Origin", "https://gate.test")
         .body("username=acme&password=holder-passw0rd");
     let answer = ask(login);
-    let set = answer.lines().filter_map(|line| line.strip_prefix("Set-Cookie: ")).last().expect("a session");
+    let set =
+        answer.lines().filter_map(|line| line.strip_prefix("Set-Cookie: ")).next_back().expect("a session");
     assert!(
         set.starts_with("__Host-gatepost-console=")
             && set.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax")

@@ -167,7 +167,7 @@ fn login_over_tls(gateway: &Gateway, authority: &Authority) -> (String, String) 
     let set = answer
         .lines()
         .filter_map(|line| line.strip_prefix("Set-Cookie: "))
-        .last()
+        .next_back()
         .unwrap_or_else(|| panic!("{answer}"));
     (set.split(';').next().unwrap().to_owned(), answer)
 }
