@@ -54,6 +54,6 @@ pub enum Outcome {
     Denied,
     /// A change was refused. Nothing has changed.
     Refused,
-    /// It is not known if a change was made, or if it is in effect.
+    /// A change of which it is not known if it was made, or if it is in effect.
     NotConfirmed,
 }
