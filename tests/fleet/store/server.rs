@@ -293,6 +293,9 @@ async fn a_page_is_read_by_the_index_of_names() {
         }
     }
     store.close().await;
+    // The log is read by a thread. What the server wrote before this line has arrived with it.
+    server.psql("postgres", "DO $$ BEGIN RAISE LOG 'these were all plans'; END $$;");
+    server.log().wait_for(&["these were all plans"]);
     let log = server.log().text()[before..].to_owned();
     let plans = log.split("Query Text: ").skip(1);
     let plans: Vec<&str> = plans.filter(|plan| plan.contains("name || '')")).collect();
