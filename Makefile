@@ -24,7 +24,7 @@ run:
 	exec target/demo/gatepost demo
 
 test:
-	@echo "make test: builds and runs all tests; about 10 minutes on two cores the first time, 6 after a change"
+	@echo "make test: builds and runs all tests; about 20 minutes on two cores the first time, 15 after a change"
 	.ci/need $(BUILD_NEEDS) $(TEST_NEEDS)
 	tests/clients/install
 	cargo test --tests --no-fail-fast -- --test-threads=$(TEST_THREADS)
