@@ -31,7 +31,6 @@ pub mod web;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
@@ -170,8 +169,7 @@ impl Gateway {
     /// runs a copy of it, in the directory.
     pub fn start_as(directory: tempfile::TempDir, user: u32) -> Gateway {
         let copy = directory.path().join("gatepost");
-        std::fs::copy(binary(), &copy).unwrap();
-        std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+        copy_binary(&copy);
         let mut command = Command::new(copy);
         command.uid(user);
         Gateway::start_by(directory, command)
@@ -364,6 +362,12 @@ pub fn hosts(name: &str, addresses: &[std::net::IpAddr]) -> String {
 /// An address that nobody listens on, and nobody but the caller will.
 pub fn nobody() -> SocketAddr {
     TcpListener::bind((own_loopback(), 0)).unwrap().local_addr().unwrap()
+}
+
+/// Makes a copy of the binary that everybody may run. Another process writes it: a process that is started meanwhile by another test
+/// would inherit the open file, and nobody may run a file that is open for writing.
+pub fn copy_binary(to: &Path) {
+    assert!(Command::new("install").args(["-m", "755", binary()]).arg(to).status().unwrap().success());
 }
 
 /// Has `command`, which ends in the binary, serve.

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use crate::common::backend::Backend;
 use crate::common::database::Other;
 use crate::common::tls::Authority;
-use crate::common::{binary, command, configured, nobody};
+use crate::common::{command, configured, copy_binary, nobody};
 
 fn run(directory: &Path, line: &str) -> (Option<i32>, String) {
     told(command(&directory.join("gatepost.toml"), &[line], ""))
@@ -127,8 +127,7 @@ fn a_database_whose_directory_is_missing_is_made_and_one_that_cannot_be_is_told(
 fn check_as_nobody(directory: &Path) -> (Option<i32>, String) {
     let copy = directory.join("gatepost-copy");
     if !copy.exists() {
-        fs::copy(binary(), &copy).unwrap();
-        mode(&copy, 0o755);
+        copy_binary(&copy);
     }
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy).arg("check").arg("--config");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::common::backend::Backend;
 use crate::common::database::{Other, file_of};
 use crate::common::http::{Connection, get};
-use crate::common::{Gateway, api, binary, command, configured, in_namespaces_of_its_own};
+use crate::common::{Gateway, api, binary, command, configured, copy_binary, in_namespaces_of_its_own};
 
 const JOE: &str = "joe:passw0rd-of-joe";
 const ANN: &str = "ann:passw0rd-of-ann";
@@ -193,8 +193,7 @@ fn a_deleted_database_is_noticed_without_a_request_and_the_same_file_is_used_aga
 fn command_as(user: u32, directory: &Path, line: &str) -> Output {
     let copy = directory.join("gatepost");
     if !copy.exists() {
-        fs::copy(binary(), &copy).unwrap();
-        fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+        copy_binary(&copy);
     }
     let config = directory.join("gatepost.toml");
     // `setpriv` leaves out the groups of root, as systemd does.
