@@ -36,7 +36,9 @@ pub fn log_in(
         let set = answer.lines().find_map(|line| {
             let (field, value) = line.split_once(": ")?;
             let cookie = value.split(';').next()?;
-            (field.eq_ignore_ascii_case("set-cookie") && cookie.starts_with("gatepost")).then_some(cookie)
+            // Another field removes a cookie that a script may have set.
+            let is_set = cookie.starts_with("gatepost") && !cookie.ends_with('=');
+            (field.eq_ignore_ascii_case("set-cookie") && is_set).then_some(cookie)
         });
         cookies.push(set.with_context(|| format!("no cookie for {name}: {answer}"))?.to_owned());
     }
