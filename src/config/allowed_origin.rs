@@ -17,12 +17,12 @@ impl AllowedOrigin {
         &self.0
     }
 
-    /// Its host and port, as in `Host`.
+    /// The host and port, as in `Host`.
     pub fn authority(&self) -> &str {
         self.0.split_once("://").map_or("", |(_, authority)| authority)
     }
 
-    /// Its host. An IPv6 address is in brackets.
+    /// The host. An IPv6 address is in brackets.
     pub fn host(&self) -> &str {
         split(self.authority()).map_or("", |(host, _)| host)
     }

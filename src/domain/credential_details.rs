@@ -9,9 +9,9 @@ pub struct CredentialVersion(pub i64);
 /// The credential that a change is meant for. It is compared in the transaction of the change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeCondition {
-    /// Its number, so that another one that was given the name later is not changed.
+    /// The number, so that another one that was given the name later is not changed.
     pub id: Option<CredentialId>,
-    /// Its version, so that a change that its caller hasn't seen is not overwritten.
+    /// The version, so that a change that its caller hasn't seen is not overwritten.
     pub version: Option<CredentialVersion>,
 }
 
@@ -27,13 +27,13 @@ pub enum NoEffect {
 /// A credential with all that may be shown of it.
 #[derive(Clone, Debug)]
 pub struct CredentialDetails {
-    /// Its number, name, permissions and times.
+    /// The number, name, permissions and times.
     pub credential: Credential,
-    /// Its note.
+    /// The note.
     pub note: Option<Note>,
-    /// Its version.
+    /// The version.
     pub version: CredentialVersion,
-    /// Its last use.
+    /// The last use.
     pub last_use: Option<LatestUse>,
 }
 
@@ -48,7 +48,7 @@ impl CredentialDetails {
         }
     }
 
-    /// Its state by its last use, at `now` in seconds since 1970 UTC.
+    /// The state by the last use, at `now` in seconds since 1970 UTC.
     pub fn use_state(&self, now: i64) -> UseState {
         UseState::of(self.last_use.as_ref(), now)
     }

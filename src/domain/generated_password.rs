@@ -14,7 +14,7 @@ const TRIES: usize = 64;
 /// Makes a password of 24 letters and digits that meets the rules for passwords. `fill` fills its argument with random bytes.
 ///
 /// # Errors
-/// Those of `fill`, and `None` of a source that is not random.
+/// The errors of `fill`, and `None` of a source that is not random.
 pub fn generated_password<E>(
     mut fill: impl FnMut(&mut [u8]) -> Result<(), E>,
 ) -> Result<Option<Zeroizing<String>>, E> {

@@ -105,10 +105,10 @@ impl NewPassword {
 /// The rules for new passwords.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PasswordRules {
-    /// Those of the original API, which its programs rely on.
+    /// The rules of the original API, which its programs rely on.
     #[default]
     OriginalApi,
-    /// Those for passwords that people choose.
+    /// The rules for passwords that people choose.
     People,
 }
 

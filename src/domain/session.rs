@@ -44,7 +44,7 @@ pub struct SessionCookie {
 /// The facts of a session that a decision was made by. Times are in seconds since 1970 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionFacts {
-    /// Its number.
+    /// The number.
     pub id: SessionId,
     /// The time of the login.
     pub created_at: i64,
@@ -57,7 +57,7 @@ pub struct SessionFacts {
 /// A session in a listing. Times are in seconds since 1970 UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Its number.
+    /// The number.
     pub id: SessionId,
     /// The entry that it is for.
     pub entry: Entry,
@@ -92,7 +92,7 @@ impl SessionDigest {
         SessionDigest(bytes)
     }
 
-    /// Its bytes.
+    /// The bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

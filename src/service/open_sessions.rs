@@ -30,9 +30,9 @@ pub enum SessionChoice {
 pub(super) struct SessionOwner<'a> {
     /// The principal.
     pub(super) principal: PrincipalId,
-    /// Its account.
+    /// The account.
     pub(super) account: AccountId,
-    /// Its username.
+    /// The username.
     pub(super) name: &'a Username,
     /// The actor, for the audit trail.
     pub(super) actor: String,

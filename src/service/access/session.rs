@@ -31,9 +31,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// A decision about the session of a cookie.
 #[derive(Clone, Debug)]
 pub enum SessionDecision {
-    /// Its principal holds the permission.
+    /// The principal holds the permission.
     Allowed(Granted),
-    /// Its principal, which has that name, lacks the permission. The session stays.
+    /// The principal, which has that name, lacks the permission. The session stays.
     Lacks(Permission, Username),
     /// No session of that entry, or one that has ended.
     NoSession,

@@ -58,7 +58,7 @@ impl LiveSession {
         }
     }
 
-    /// Its facts of this moment.
+    /// The facts of this moment.
     pub fn facts(&self) -> SessionFacts {
         SessionFacts {
             id: self.id,
@@ -68,7 +68,7 @@ impl LiveSession {
         }
     }
 
-    /// Its number.
+    /// The number.
     pub fn id(&self) -> SessionId {
         self.id
     }

@@ -35,7 +35,7 @@ pub struct Identity {
     pub name: Canonical,
     /// Its row in the store.
     pub principal: Principal,
-    /// Its username as a header value.
+    /// The username as a header value.
     pub user_value: Bytes,
     /// The account holder's username as a header value.
     pub account_value: Bytes,

@@ -25,7 +25,7 @@ pub struct NewCredential {
     pub hash: StoredHash,
     /// The requested permissions. Those that are left out are granted.
     pub permissions: PermissionEdit,
-    /// Its note.
+    /// The note.
     pub note: Option<Note>,
 }
 
@@ -36,7 +36,7 @@ pub struct CredentialEdit {
     pub hash: Option<StoredHash>,
     /// The permissions that change.
     pub permissions: PermissionEdit,
-    /// Its new note; a note of `None` removes the present one.
+    /// The new note; a note of `None` removes the present one.
     pub note: Option<Option<Note>>,
     /// The credential that it is meant for.
     pub condition: ChangeCondition,

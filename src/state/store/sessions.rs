@@ -56,7 +56,7 @@ pub struct BegunSession {
 /// A session as it is stored, with its principal. Times are in seconds since 1970 UTC.
 #[derive(Clone, Debug)]
 pub struct StoredSession {
-    /// Its number.
+    /// The number.
     pub id: SessionId,
     /// The entry that it is for.
     pub entry: Entry,

@@ -74,7 +74,7 @@ pub fn choices(checked: Permissions, rights: Permissions) -> Vec<PermissionChoic
 }
 
 /// Returns the change that a form means: exactly the checked permissions in the place of the stored ones. Only what differs is named.
-/// What the account lacks cannot be chosen, and stays as it is.
+/// A right that the account lacks cannot be chosen, and stays as it is.
 pub fn edit(stored: Permissions, checked: Permissions, rights: Permissions) -> PermissionEdit {
     let mut edit = PermissionEdit::default();
     for permission in Permission::ALL {

@@ -10,11 +10,11 @@ use crate::state::cluster::Unconfirmed;
 pub enum FaultField {
     /// The username of a credential.
     Username,
-    /// Its new password.
+    /// The new password.
     Password,
-    /// Its permissions.
+    /// The permissions.
     Permissions,
-    /// Its note.
+    /// The note.
     Note,
     /// The password of the principal that changes something.
     Confirm,
